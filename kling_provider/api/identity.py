@@ -1,0 +1,132 @@
+"""The external_task_id of a submit: the same work always gets the same id, so it can be found again.
+
+Format, frozen: ``af1-{namespace:6}-{identity:16}-{request:12}``, lower-case base32 digests. Changing
+anything here makes a running retry pay a second time; the golden vectors in the tests never change.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from kling_provider.api.errors import InvalidRequest, shorten
+
+_USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+\?\S+")
+_FORMAT = re.compile(r"af1-[a-z2-7]{6}-[a-z2-7]{16}-[a-z2-7]{12}")
+
+#: Query parameters that sign a URL: they differ on every run although the picture is the same.
+_SIGNATURE_PREFIXES = ("x-amz-", "x-goog-", "q-sign-", "x-oss-")
+_SIGNATURE_NAMES = frozenset({"sig", "se", "sp", "expires", "signature"})
+
+#: Not part of what is asked for.
+_NOT_THE_REQUEST = frozenset({"callback_url", "external_task_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class TaskIdentity:
+    """Which piece of work a submit is for.
+
+    :param dag_id: Airflow's dag_id.
+    :param run_id: Airflow's run_id.
+    :param task_id: Airflow's task_id.
+    :param map_index: position of a mapped task, -1 if it is not mapped; unused where ``key`` is given.
+    :param key: the caller's idempotency_key, or None.
+    :param clear_no: how often the task was cleared to make a new video.
+    :param fail_no: the first number whose task Kling has not failed.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    key: str | None = None
+    clear_no: int = 0
+    fail_no: int = 0
+
+
+def external_task_id(namespace: str, identity: TaskIdentity, request_digest: str) -> str:
+    """Derive the id that is sent to Kling.
+
+    :param namespace: the connection's extra ``namespace``.
+    :param identity: which piece of work.
+    :param request_digest: what :func:`digest_request` returned.
+    """
+    position = ["key", identity.key] if identity.key is not None else ["map_index", identity.map_index]
+    parts = [
+        identity.dag_id,
+        identity.run_id,
+        identity.task_id,
+        *position,
+        identity.clear_no,
+        identity.fail_no,
+    ]
+    return f"af1-{_digest(namespace, 6)}-{_digest(_canonical(parts), 16)}-{request_digest}"
+
+
+def digest_request(endpoint: str, dialect: str, request: Mapping[str, object]) -> str:
+    """Digest what the caller asked for: endpoint, dialect and the fields as given, before defaults.
+
+    :param endpoint: name of the endpoint.
+    :param dialect: its dialect.
+    :param request: the fields; pictures that were read are bytes, URLs are strings.
+    """
+    fields = {name: value for name, value in request.items() if name not in _NOT_THE_REQUEST}
+    return _digest(_canonical([endpoint, dialect, _plain(fields)]), 12)
+
+
+def is_derived(value: str) -> bool:
+    """Whether an external_task_id was made by :func:`external_task_id`."""
+    return _FORMAT.fullmatch(value) is not None
+
+
+def check_user_id(value: str) -> str:
+    """Return a caller's own external_task_id if it can be one.
+
+    :raises InvalidRequest: for anything else; ``None`` in letters is a template that found nothing.
+    """
+    is_fit = isinstance(value, str) and _USER_ID.fullmatch(value) is not None and value != "None"
+    if is_fit and any(character.isalpha() for character in value):
+        return value
+    raise InvalidRequest(
+        f"external_task_id={shorten(value, 80)!r} cannot be used: 1 to 64 of letters, digits, _ and -, with "
+        "at least one letter, and not 'None'. Leave it out to have one derived."
+    )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, bytes | bytearray):
+        return {"sha256": hashlib.sha256(value).hexdigest()}
+    if isinstance(value, str):
+        return _without_signature(value)
+    if isinstance(value, Sequence):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _without_signature(value: str) -> str:
+    if not _URL.fullmatch(value):
+        return value
+    parts = urlsplit(value)
+    kept = [
+        (name, item)
+        for name, item in parse_qsl(parts.query, keep_blank_values=True)
+        if name.lower() not in _SIGNATURE_NAMES and not name.lower().startswith(_SIGNATURE_PREFIXES)
+    ]
+    return urlunsplit(parts._replace(query=urlencode(kept)))
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _digest(text: str, length: int) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return base64.b32encode(digest).decode().lower()[:length]

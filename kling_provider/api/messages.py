@@ -1,0 +1,99 @@
+"""Turn a pydantic error into a sentence that names field, value, rule and way out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from kling_provider.api.errors import shorten
+
+#: How much of a wrong value is shown. Enough to recognise it, too little to leak a picture.
+SHOWN = 32
+
+#: The ancient field `model` is accepted by Kling and ignored, so the retired default model would be used.
+_RENAMED = {"model": "model_name"}
+
+
+def explain(error: ValidationError, request: Mapping[str, Any], model: type[BaseModel], endpoint: str) -> str:
+    """Say everything that is wrong with a request, one sentence each.
+
+    :param error: what pydantic found.
+    :param request: the request it looked at.
+    :param model: the model it was held against.
+    :param endpoint: name of the endpoint, put in front.
+    """
+    sentences = [_sentence(item, request, model) for item in error.errors(include_url=False)]
+    return f"{endpoint}: " + " ".join(sentences)
+
+
+def _sentence(item: Mapping[str, Any], request: Mapping[str, Any], model: type[BaseModel]) -> str:
+    location = tuple(part for part in item["loc"] if not str(part).startswith("function-"))
+    location = tuple(part for part in location if part not in ("str", "bytes"))
+    name = _dotted(location)
+    rule = _rule(item, location, model)
+    if not name:
+        return f"{rule}."
+    if item["type"] in ("missing", "extra_forbidden"):
+        return f"{name} {rule}."
+    if rule.startswith(f"{location[-1]}="):
+        return f"{rule}."
+    value = _value(request, location)
+    if isinstance(value, dict | list) and item["type"] == "value_error":
+        return f"{name}: {rule}."
+    return f"{name}={shorten(value, SHOWN)!r} {rule}." if value is not None else f"{name}: {rule}."
+
+
+def _rule(  # noqa: PLR0911 - one return per kind of mistake reads best
+    item: Mapping[str, Any], location: tuple[str | int, ...], model: type[BaseModel]
+) -> str:
+    context = item.get("ctx", {})
+    match item["type"]:
+        case "missing":
+            return "is required"
+        case "extra_forbidden":
+            unknown = str(location[-1])
+            close = (
+                [_RENAMED[unknown]] if unknown in _RENAMED else get_close_matches(unknown, model.model_fields)
+            )
+            hint = f"did you mean {close[0]!r}" if close else f"known: {', '.join(model.model_fields)}"
+            return f"is not a field of this request; {hint}"
+        case "literal_error":
+            return f"is not one of {context['expected']}; use one of these"
+        case "greater_than_equal":
+            return f"is too small: use {context['ge']:g} or more"
+        case "less_than_equal":
+            return f"is too large: use {context['le']:g} or less"
+        case "string_too_long":
+            return f"is too long: at most {context['max_length']} characters; shorten it"
+        case "string_too_short":
+            return "is empty; say something"
+        case "too_short":
+            return f"has {context['actual_length']} items: give at least {context['min_length']}"
+        case "too_long":
+            return f"has {context['actual_length']} items: give at most {context['max_length']}"
+        case "string_pattern_mismatch" if location and location[-1] == "duration":
+            return "is not a whole number of seconds; write '5' or '10'"
+        case "value_error":
+            return str(context["error"]).rstrip(".")
+        case _:
+            return f"cannot be used: {str(item['msg'])[:1].lower()}{str(item['msg'])[1:]}"
+
+
+def _dotted(location: tuple[str | int, ...]) -> str:
+    name = ""
+    for part in location:
+        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else str(part)
+    return name
+
+
+def _value(request: Mapping[str, Any], location: tuple[str | int, ...]) -> object:
+    value: Any = request
+    for part in location:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value

@@ -1,0 +1,64 @@
+"""What a request will cost, in Kling's video units, from the published price list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from types import MappingProxyType
+
+from kling_provider.api.capabilities import DEFAULT_DURATION, DEFAULT_MODE
+
+#: List price of one video unit in US dollars.
+USD_PER_VIDEO_UNIT = Decimal("0.14")
+
+#: model -> (mode, sound) -> units per second. Sound: off, on, voice.
+_PER_SECOND: Mapping[str, Mapping[tuple[str, str], str]] = MappingProxyType(
+    {
+        "kling-v3": {
+            ("std", "off"): "0.6",
+            ("std", "on"): "0.9",
+            ("pro", "off"): "0.8",
+            ("pro", "on"): "1.2",
+            ("4k", "off"): "3.0",
+            ("4k", "on"): "3.0",
+        },
+        "kling-v2-6": {
+            ("std", "off"): "0.3",
+            ("pro", "off"): "0.5",
+            ("pro", "on"): "1.0",
+            ("pro", "voice"): "1.2",
+        },
+        "kling-v2-5-turbo": {("std", "off"): "0.3", ("pro", "off"): "0.5"},
+    }
+)
+
+#: model -> mode -> units for (5 s, 10 s).
+_PER_CLIP: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "kling-v1": {"std": ("1", "2"), "pro": ("3.5", "7")},
+        "kling-v1-5": {"std": ("2", "4"), "pro": ("3.5", "7")},
+        "kling-v1-6": {"std": ("2", "4"), "pro": ("3.5", "7")},
+        "kling-v2-1": {"std": ("2", "4"), "pro": ("3.5", "7")},
+        "kling-v2-master": {"": ("10", "20")},
+        "kling-v2-1-master": {"": ("10", "20")},
+    }
+)
+
+
+def estimate_units(request: Mapping[str, object]) -> Decimal | None:
+    """Estimate the units of a text2video or image2video request.
+
+    :param request: the body as it is sent, with ``model_name``.
+    :returns: units, or None where no price is published for this combination.
+    """
+    model = str(request.get("model_name"))
+    duration = str(request.get("duration") or DEFAULT_DURATION)
+    mode = str(request.get("mode") or DEFAULT_MODE)
+    if model in _PER_SECOND:
+        sound = "voice" if request.get("voice_list") else str(request.get("sound") or "off")
+        rate = _PER_SECOND[model].get((mode, sound))
+        return Decimal(rate) * int(duration) if rate is not None else None
+    if model in _PER_CLIP and duration in ("5", "10"):
+        prices = _PER_CLIP[model].get(mode) or _PER_CLIP[model].get("")
+        return Decimal(prices[duration == "10"]) if prices else None
+    return None

@@ -1,0 +1,142 @@
+"""Read an HTTP answer as Kling's envelope, whatever really came back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from kling_provider.api.errors import ApiFailure, Failure, Reaction, reaction_for, shorten
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer, without its client library.
+
+    :param status: HTTP status.
+    :param body: the whole body.
+    :param retry_after: the header of that name.
+    :param location: the header of that name.
+    """
+
+    status: int
+    body: bytes
+    retry_after: str | None = None
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A successful answer: ``code`` was 0.
+
+    :param data: what was asked for.
+    :param request_id: Kling's id of this answer.
+    """
+
+    data: Any
+    request_id: str | None
+
+
+def read_envelope(reply: Reply, now: float) -> Envelope:
+    """Return what a successful answer holds.
+
+    :param reply: the HTTP answer.
+    :param now: epoch seconds, for a Retry-After that is a date.
+    :raises ApiFailure: for everything that is not ``code`` 0 with ``data``.
+    """
+    retry_after = seconds_from(reply.retry_after, now)
+    if 300 <= reply.status < 400:
+        raise ApiFailure(
+            Failure(
+                Reaction.BAD_REQUEST, _redirect_text(reply.location), None, reply.status, None, retry_after
+            )
+        )
+    answer = _parse(reply)
+    if not isinstance(answer, Mapping):
+        reaction = reaction_for(None, reply.status, "")
+        if reaction not in (Reaction.RATE, Reaction.AUTH):
+            reaction = Reaction.UNREADABLE
+        raise ApiFailure(Failure(reaction, _describe_body(reply), None, reply.status, None, retry_after))
+    code = _code(answer.get("code"))
+    request_id = answer.get("request_id") or None
+    if code == 0 and reply.status < 400:
+        if answer.get("data") is None:
+            raise ApiFailure(
+                Failure(
+                    Reaction.UNREADABLE,
+                    f"code 0 without data: {shorten(reply.body.decode(errors='replace'))}",
+                    0,
+                    reply.status,
+                    request_id,
+                )
+            )
+        return Envelope(answer["data"], request_id)
+    if code is None and reply.status < 400:
+        text = f"JSON without Kling's code: {shorten(reply.body.decode(errors='replace'))}"
+        raise ApiFailure(Failure(Reaction.UNREADABLE, text, None, reply.status, request_id, retry_after))
+    message = _message(answer, reply)
+    reaction = reaction_for(code, reply.status, message)
+    raise ApiFailure(Failure(reaction, message, code, reply.status, request_id, retry_after))
+
+
+def seconds_from(retry_after: str | None, now: float) -> float | None:
+    """Read a Retry-After header: seconds or a date. None if there is none that can be read."""
+    if not retry_after:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)
+
+
+def _parse(reply: Reply) -> object:
+    try:
+        return json.loads(reply.body)
+    except ValueError:
+        return None
+
+
+def _code(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    return int(value) if isinstance(value, str) and value.lstrip("-").isdigit() else None
+
+
+def _message(answer: Mapping[str, Any], reply: Reply) -> str:
+    """Kling says ``message``; gateways built on one-api say ``error.message``."""
+    error = answer.get("error")
+    inner = error.get("message") if isinstance(error, Mapping) else error
+    return str(answer.get("message") or inner or reply.body.decode(errors="replace"))
+
+
+def _describe_body(reply: Reply) -> str:
+    text = reply.body.decode(errors="replace").strip()
+    if not text:
+        return "an empty answer where Kling's JSON was due"
+    if text.startswith("<"):
+        kind = "an HTML page"
+    elif text.startswith("["):
+        kind = "a JSON list"
+    else:
+        kind = "an unreadable answer (truncated JSON?)" if text.startswith("{") else "an unreadable answer"
+    return f"{kind} where Kling's JSON object was due: {shorten(text)}"
+
+
+def _redirect_text(location: str | None) -> str:
+    parts = urlsplit(location or "")
+    where = f"{parts.scheme}://{parts.netloc}{parts.path}" if parts.netloc else parts.path or "nowhere"
+    return (
+        f"the host redirects to {shorten(where)}. API calls never follow a redirect: it would send the "
+        "request, or turn it into another, somewhere else. Set the connection's host to the final address"
+    )

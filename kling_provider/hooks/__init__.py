@@ -1,0 +1,1 @@
+"""Hooks: the connection, the HTTP client, nothing else."""

@@ -1,0 +1,306 @@
+"""Read an Airflow connection of type ``kling`` into one checked, frozen value."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from kling_provider.api.auth import Bearer, Credentials, KeyPair
+from kling_provider.api.calls import Routes
+from kling_provider.api.endpoints import Endpoint
+from kling_provider.api.errors import shorten
+from kling_provider.api.gateways import (
+    DEFAULT_GATEWAY,
+    DEFAULT_REGION,
+    GATEWAYS,
+    ExternalIdUse,
+    Gateway,
+    PictureLimits,
+)
+from kling_provider.exceptions import KlingBadRequestError
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+
+_KLING_EXTRAS = frozenset(
+    {
+        "gateway",
+        "region",
+        "path_prefix",
+        "query_path",
+        "external_id",
+        "namespace",
+        "timeout",
+        "media_roots",
+        "result_hosts",
+        "allow_http",
+        "picture_limits",
+    }
+)
+#: Extras the HTTP provider understands; they go to its session unchanged.
+_HTTP_EXTRAS = frozenset({"proxies", "proxy", "verify", "verify_ssl", "cert", "trust_env"})
+
+
+class ConnectionLike(Protocol):
+    """What is read of an Airflow connection."""
+
+    host: str | None
+    port: int | None
+    schema: str | None
+    login: str | None
+    password: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KlingConfig:
+    """Everything a hook needs to know about one connection.
+
+    :param conn_id: Airflow's conn_id.
+    :param gateway: row of the gateway table.
+    :param region: whose host and console are used; empty where the gateway has none.
+    :param base_url: scheme, host and port.
+    :param routes: where the gateway has what.
+    :param credentials: how requests are signed.
+    :param external_id: whether submits can be looked up by the caller's id, per endpoint or for all.
+    :param namespace: keeps deployments that share an account apart.
+    :param timeout: seconds to connect, seconds to wait for data.
+    :param media_roots: where pictures may be read from; empty allows all.
+    :param result_hosts: private hosts that results may be fetched from.
+    :param pictures: limits of picture inputs.
+    :param http_extras: proxies, verify, cert, trust_env, as the HTTP provider takes them.
+    """
+
+    conn_id: str
+    gateway: Gateway
+    region: str
+    base_url: str
+    routes: Routes
+    credentials: Credentials
+    external_id: Mapping[str, ExternalIdUse]
+    namespace: str = ""
+    timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS)
+    media_roots: tuple[str, ...] = ()
+    result_hosts: tuple[str, ...] = ()
+    pictures: PictureLimits = PictureLimits()
+    http_extras: Mapping[str, Any] = field(default_factory=dict)
+
+    def external_id_for(self, endpoint: Endpoint) -> ExternalIdUse:
+        """Whether a submit to ``endpoint`` can be looked up afterwards."""
+        return self.external_id.get(endpoint.name) or self.external_id.get("*") or self.gateway.external_id
+
+    def model_for(self, endpoint: Endpoint) -> str | None:
+        """The model that is sent where the caller names none."""
+        return self.gateway.models.get(endpoint.name)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the API itself runs on this machine (the simulator)."""
+        return is_loopback_host(urlsplit(self.base_url).hostname or "")
+
+    @property
+    def console_url(self) -> str | None:
+        """Where a person looks at the account, or None."""
+        return self.gateway.console.get(self.region)
+
+
+def read_connection(conn_id: str, conn: ConnectionLike, extra: Mapping[str, Any]) -> KlingConfig:
+    """Check a connection and read it.
+
+    :param conn_id: Airflow's conn_id, for messages.
+    :param conn: the connection.
+    :param extra: its extra, read asynchronously where need be.
+    :raises KlingBadRequestError: naming the field and the way out; nothing was sent.
+    """
+    try:
+        return _read(conn_id, conn, {name: item for name, item in extra.items() if item not in (None, "")})
+    except ValueError as error:
+        raise KlingBadRequestError(f"Connection {conn_id!r}: {error}")
+
+
+def unknown_extras(extra: Mapping[str, Any]) -> list[str]:
+    """Say which extras mean nothing here, each with the closest one that does."""
+    known = _KLING_EXTRAS | _HTTP_EXTRAS
+    messages = []
+    for name in sorted(set(extra) - known):
+        close = get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        messages.append(f"extra {name!r} means nothing to Kling connections and is not used{hint}")
+    return messages
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether ``host`` is this machine itself, by name or by address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read(conn_id: str, conn: ConnectionLike, extra: Mapping[str, Any]) -> KlingConfig:
+    gateway = _choice(GATEWAYS, "gateway", extra.get("gateway", DEFAULT_GATEWAY))
+    region = ""
+    if DEFAULT_REGION in gateway.hosts:
+        region = str(extra.get("region", DEFAULT_REGION))
+        _choice(gateway.hosts, "region", region)
+    base_url, path = _base_url(conn, gateway.hosts.get(region, ""), allow_http=_flag(extra, "allow_http"))
+    prefix = str(extra.get("path_prefix", path or gateway.path_prefix)).rstrip("/")
+    if prefix and not prefix.startswith("/"):
+        raise ValueError(f"extra path_prefix={prefix!r} must start with '/'.")
+    return KlingConfig(
+        conn_id=conn_id,
+        gateway=gateway,
+        region=region,
+        base_url=base_url,
+        routes=Routes(prefix, _query_path(extra.get("query_path", gateway.query_path))),
+        credentials=_credentials(conn, gateway),
+        external_id=_external_id(extra.get("external_id", {})),
+        namespace=str(extra.get("namespace", "")),
+        timeout=_timeout(extra.get("timeout")),
+        media_roots=_texts(extra, "media_roots"),
+        result_hosts=_texts(extra, "result_hosts"),
+        pictures=_limits(gateway.pictures, _plain(extra.get("picture_limits", {}))),
+        http_extras={name: _plain(extra[name]) for name in _HTTP_EXTRAS if name in extra},
+    )
+
+
+def _choice(table: Mapping[str, Any], name: str, value: object) -> Any:
+    if value not in table:
+        raise ValueError(f"extra {name}={shorten(value, 40)!r} is not known. Use one of {', '.join(table)}.")
+    return table[str(value)]
+
+
+def _base_url(conn: ConnectionLike, default: str, *, allow_http: bool) -> tuple[str, str]:
+    """Scheme, host and port; and the path, if the host was given with one."""
+    host = (conn.host or "").strip() or default
+    if not host:
+        raise ValueError("host is empty, and gateway 'custom' has no host of its own. Set the host.")
+    if "://" not in host:
+        bare = urlsplit(f"//{host}").hostname or ""
+        guess = "http" if is_loopback_host(bare) else "https"
+        host = f"{conn.schema if conn.schema in ('http', 'https') else guess}://{host}"
+    parts = urlsplit(host)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(
+            f"host={shorten(parts._replace(netloc=parts.hostname or '').geturl(), 80)!r} is no web host."
+        )
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("host holds more than scheme, name, port and path. Put the key into the password.")
+    port = parts.port or conn.port
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if parts.scheme == "http" and not (is_loopback_host(parts.hostname) or allow_http):
+        raise ValueError(
+            f"host={parts.hostname!r} over plain http would send the key in the open. Use https, or set the "
+            "extra allow_http to true if you mean it."
+        )
+    return f"{parts.scheme}://{name}" + (f":{port}" if port else ""), parts.path.rstrip("/")
+
+
+def _credentials(conn: ConnectionLike, gateway: Gateway) -> Credentials:
+    password = (conn.password or "").strip()
+    login = (conn.login or "").strip()
+    if not password:
+        raise ValueError(
+            "the password is empty. Put the API key or gateway token there (or, with the access key as login, "
+            "the secret key)."
+        )
+    if any(ord(character) <= 32 or ord(character) > 126 for character in login + password):
+        raise ValueError("login or password holds white space or unusual characters. Paste the key again.")
+    if not login:
+        return Bearer(password)
+    if not gateway.signs_jwt:
+        raise ValueError(
+            f"gateway {gateway.name!r} takes a token alone. Put it into the password and leave the login empty."
+        )
+    return KeyPair(login, password)
+
+
+def _query_path(value: object) -> str | None:
+    if value is None:
+        return None
+    template = str(value)
+    try:
+        template.format(endpoint="e", task_id="t")
+    except (KeyError, IndexError, ValueError):
+        raise ValueError(
+            f"extra query_path={shorten(template, 80)!r} may hold {{endpoint}} and {{task_id}} only."
+        )
+    if not template.startswith("/") or "{task_id}" not in template:
+        raise ValueError(
+            f"extra query_path={shorten(template, 80)!r} must start with '/' and hold {{task_id}}."
+        )
+    return template
+
+
+def _external_id(value: object) -> dict[str, ExternalIdUse]:
+    uses: tuple[ExternalIdUse, ...] = ("lookup", "list", "none")
+    plain = _plain(value)
+    table = plain if isinstance(plain, Mapping) else {"*": plain}
+    if not all(use in uses for use in table.values()):
+        raise ValueError(
+            f"extra external_id={shorten(value, 60)!r}: use lookup, list or none, for all or per endpoint."
+        )
+    return dict(table)
+
+
+def _timeout(value: object) -> tuple[float, float]:
+    plain = _plain(value)
+    try:
+        if plain is None:
+            return CONNECT_SECONDS, READ_SECONDS
+        if isinstance(plain, list | tuple):
+            connect, read = (float(item) for item in plain)
+        else:
+            connect, read = min(CONNECT_SECONDS, float(str(plain))), float(str(plain))
+    except (TypeError, ValueError):
+        raise ValueError(f"extra timeout={shorten(value, 40)!r}: use seconds, or [connect, read] in seconds.")
+    if not (0 < connect < 3600 and 0 < read < 3600):
+        raise ValueError(f"extra timeout={shorten(value, 40)!r}: use more than 0 and less than 3600 seconds.")
+    return connect, read
+
+
+def _texts(extra: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = _plain(extra.get(name, []))
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"extra {name}={shorten(value, 60)!r}: use a list, or text separated by commas.")
+    return tuple(item.strip() for item in items if item.strip())
+
+
+def _limits(limits: PictureLimits, overrides: object) -> PictureLimits:
+    if not isinstance(overrides, Mapping):
+        raise ValueError(f"extra picture_limits={shorten(overrides, 60)!r}: use a JSON object.")
+    try:
+        return replace(limits, **{name: _number(item) for name, item in overrides.items()})
+    except (TypeError, ValueError):
+        names = ", ".join(PictureLimits.__dataclass_fields__)
+        raise ValueError(f"extra picture_limits={shorten(overrides, 60)!r}: use numbers for {names}.")
+
+
+def _number(value: object) -> Any:
+    number = float(str(value))
+    return int(number) if number.is_integer() else number
+
+
+def _flag(extra: Mapping[str, Any], name: str) -> bool:
+    return str(extra.get(name, "")).strip().lower() in ("1", "true", "yes", "on")
+
+
+def _plain(value: object) -> Any:
+    """The connection form stores text; read JSON and booleans out of it."""
+    if isinstance(value, str):
+        text = value.strip()
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if text[:1] in ("{", "["):
+            try:
+                return json.loads(text)
+            except ValueError:
+                return value
+    return value

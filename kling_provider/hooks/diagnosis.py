@@ -1,0 +1,72 @@
+"""Say in one sentence what is wrong with a connection, with free requests only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kling_provider.api.endpoints import ENDPOINTS
+from kling_provider.exceptions import (
+    KlingAccountError,
+    KlingAuthError,
+    KlingError,
+    KlingServerError,
+    KlingTaskNotFoundError,
+)
+
+if TYPE_CHECKING:
+    from kling_provider.hooks.kling import KlingHook
+
+#: Asking for a task that cannot exist proves the key on gateways that list nothing.
+_NO_SUCH_TASK = "0"
+
+
+def diagnose(hook: KlingHook) -> tuple[bool, str]:
+    """Try the connection and tell wrong key, wrong region, clock, right and reachability apart.
+
+    :param hook: of the connection.
+    :returns: whether it works, and a sentence for the connection form.
+    """
+    try:
+        config = hook.config
+        where = f"{config.gateway.name} at {config.base_url}"
+        _ask(hook)
+    except KlingTaskNotFoundError:
+        return True, f"Kling answers ({where})."
+    except KlingAuthError as error:
+        return False, _explain_rejection(hook, error)
+    except KlingAccountError as error:
+        return False, f"The key is right, but the account may not do this: {error}"
+    except KlingServerError as error:
+        status = "does not answer" if error.http_status is None else "answers, but not like Kling"
+        return False, f"{where} {status}; check host, proxy and TLS: {error}"
+    except KlingError as error:
+        return False, str(error)
+    return True, f"Kling answers ({where})."
+
+
+def _ask(hook: KlingHook) -> None:
+    if hook.config.gateway.name == "dmxapi":
+        hook.get_task(_NO_SUCH_TASK)
+    else:
+        hook.list_tasks(next(iter(ENDPOINTS)), page_size=1)
+
+
+def _explain_rejection(hook: KlingHook, error: KlingAuthError) -> str:
+    config = hook.config
+    if error.code in (1003, 1004):
+        return (
+            f"The signature is rejected because the clocks differ; check this machine's time (NTP): {error}"
+        )
+    for region, host in config.gateway.hosts.items():
+        if config.base_url not in config.gateway.hosts.values() or host == config.base_url:
+            continue
+        other = type(hook)(hook.kling_conn_id, attempts=1)
+        other.__dict__["config"] = replace(config, base_url=host, region=region)
+        other._tokens = hook._tokens
+        try:
+            _ask(other)
+        except KlingError:
+            continue
+        return f"The key belongs to another region: set the extra region to {region!r}."
+    return f"The key is wrong: {error}"

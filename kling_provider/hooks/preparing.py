@@ -1,0 +1,98 @@
+"""What both hooks do before a submit: check, read the pictures, derive the id. Nothing is sent here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from kling_provider.api.endpoints import Endpoint, endpoint_for
+from kling_provider.api.errors import InvalidRequest, shorten
+from kling_provider.api.identity import TaskIdentity, check_user_id, digest_request, external_task_id
+from kling_provider.api.pricing import estimate_units
+from kling_provider.api.requests import check_request
+from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.hooks.config import KlingConfig
+from kling_provider.media import load_pictures
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSubmit:
+    """A submit that passed every check.
+
+    :param endpoint: where it goes.
+    :param body: what is sent, without external_task_id; pictures that were read are bytes.
+    :param digest: of what the caller asked for, part of the derived id.
+    :param own_id: the external_task_id the caller chose, or None.
+    :param estimated_units: what it will cost, or None where no price is published.
+    :param can_look_up: whether the gateway finds the task by its external_task_id afterwards.
+    :param namespace: of the connection, part of the derived id.
+    """
+
+    endpoint: Endpoint
+    body: Mapping[str, Any]
+    digest: str
+    own_id: str | None
+    estimated_units: Decimal | None
+    can_look_up: bool
+    namespace: str
+
+    def id_for(self, identity: TaskIdentity | None) -> str | None:
+        """The external_task_id to send: the caller's, a derived one where it can be looked up, or none."""
+        if self.own_id is not None or identity is None or not self.can_look_up:
+            return self.own_id
+        return external_task_id(self.namespace, identity, self.digest)
+
+    def body_with(self, external_id: str | None) -> dict[str, Any]:
+        """What is sent."""
+        return {**self.body, "external_task_id": external_id} if external_id else dict(self.body)
+
+
+def prepare(
+    config: KlingConfig, endpoint: str, request: Mapping[str, Any], own_id: str | None = None
+) -> PreparedSubmit:
+    """Check a request, read its pictures and work out what it is.
+
+    :param config: of the connection.
+    :param endpoint: name of the endpoint, or a raw path.
+    :param request: Kling's own field names. Never changed.
+    :param own_id: an external_task_id chosen by the caller.
+    :raises KlingBadRequestError: naming field, value, rule and way out; nothing was sent.
+    """
+    try:
+        row = endpoint_for(endpoint)
+        checked = check_request(row, request, config.model_for(row))
+        for warning in checked.warnings:
+            log.warning("%s", warning)
+        chosen = _own_id(own_id, checked.given.get("external_task_id"))
+        pictures = load_pictures(checked.body, row.pictures, config.pictures, config.media_roots)
+        body = {name: item for name, item in pictures.items() if name != "external_task_id"}
+        given = {name: body[name] for name in checked.given if name in body}
+    except InvalidRequest as error:
+        raise KlingBadRequestError(f"Nothing was sent. {error}", endpoint=shorten(endpoint, 80))
+    return PreparedSubmit(
+        endpoint=row,
+        body=body,
+        digest=digest_request(row.name, row.dialect, given),
+        own_id=chosen,
+        estimated_units=estimate_units(body),
+        can_look_up=config.external_id_for(row) == "lookup",
+        namespace=config.namespace,
+    )
+
+
+def _own_id(argument: str | None, in_request: str | None) -> str | None:
+    """The operator's argument and Kling's field mean the same."""
+    if argument in (None, ""):
+        return in_request
+    checked = check_user_id(str(argument))
+    if in_request is not None and in_request != checked:
+        raise InvalidRequest(
+            f"external_task_id={checked!r} was given beside another one in the request ({in_request!r}). "
+            "Give it once."
+        )
+    return checked

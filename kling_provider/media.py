@@ -1,0 +1,201 @@
+"""Pictures: from a URL, a path, an object-storage URI or bytes to what the API takes."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kling_provider.api.errors import InvalidRequest, shorten
+from kling_provider.api.gateways import PictureLimits
+
+_PASSED_THROUGH = re.compile(r"(https?|ftp)://", re.IGNORECASE)
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+
+#: Pictures scaled by hand rarely agree to the last pixel.
+_RATIO_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    field: str
+    width: int
+    height: int
+
+    @property
+    def ratio(self) -> float:
+        return self.width / self.height
+
+
+def load_pictures(
+    request: Mapping[str, Any],
+    fields: Sequence[str],
+    limits: PictureLimits,
+    roots: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return a copy of ``request`` in which every picture is a URL to pass on or the bytes of the file.
+
+    :param request: checked fields; never changed.
+    :param fields: dotted names of the picture fields, ``[]`` marks a list.
+    :param limits: what the gateway takes.
+    :param roots: folders and URIs that pictures may come from; empty allows all.
+    :raises InvalidRequest: naming field, source, rule and way out.
+    """
+    loaded = dict(request)
+    sizes = []
+    for name in fields:
+        for label, holder, key in _places(loaded, name):
+            source = holder[key]
+            if isinstance(source, str) and _PASSED_THROUGH.match(source):
+                continue
+            data = (
+                bytes(source)
+                if isinstance(source, bytes | bytearray)
+                else _read(label, source, limits, roots)
+            )
+            shown = f"<{len(data)} bytes>" if isinstance(source, bytes | bytearray) else shorten(source)
+            sizes.append(_check(label, shown, data, limits))
+            holder[key] = data
+    _check_masks(sizes)
+    return loaded
+
+
+def encode_pictures(value: Any) -> Any:
+    """Return ``value`` with every bytes inside it as plain base64, the way Kling takes it."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, Mapping):
+        return {name: encode_pictures(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [encode_pictures(item) for item in value]
+    return value
+
+
+def _places(request: dict[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Where the pictures of one field are: label, the dict that holds it (a copy), its key."""
+    if "[]." not in name:
+        if request.get(name) is not None:
+            yield name, request, name
+        return
+    outer, inner = name.split("[].")
+    if request.get(outer):
+        request[outer] = [dict(item) for item in request[outer]]
+        for index, item in enumerate(request[outer]):
+            yield f"{outer}[{index}].{inner}", item, inner
+
+
+def _read(field: str, source: str, limits: PictureLimits, roots: Sequence[str]) -> bytes:
+    try:
+        if _URI.match(source):
+            data = _read_uri(field, source, limits, roots)
+        else:
+            data = _read_file(field, source, limits, roots)
+    except InvalidRequest:
+        raise
+    except FileNotFoundError:
+        raise InvalidRequest(
+            f"{field}={shorten(source)!r}: there is no such file on this worker. Give a path the worker "
+            "sees, an object-storage URI or a URL."
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise InvalidRequest(f"{field}={shorten(source)!r} cannot be read: {shorten(error)}.")
+    if len(data) > limits.max_bytes:
+        raise InvalidRequest(
+            f"{field}={shorten(source)!r} is larger than {limits.max_bytes / 2**20:g} MB. Make it smaller, or "
+            "give a URL."
+        )
+    return data
+
+
+def _read_file(field: str, source: str, limits: PictureLimits, roots: Sequence[str]) -> bytes:
+    real = os.path.realpath(os.path.expanduser(source))
+    folders = [os.path.realpath(os.path.expanduser(_local(root))) for root in roots if _local(root)]
+    if roots and not any(os.path.commonpath((real, folder)) == folder for folder in folders):
+        raise _outside(field, source, roots)
+    # Not a plain open(): on a named pipe it would wait for a writer for ever.
+    with os.fdopen(os.open(real, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise InvalidRequest(
+                f"{field}={shorten(source)!r} is not a regular file. Give the picture itself."
+            )
+        return file.read(limits.max_bytes + 1)
+
+
+def _read_uri(field: str, source: str, limits: PictureLimits, roots: Sequence[str]) -> bytes:
+    if _local(source):
+        return _read_file(field, _local(source), limits, roots)
+    uris = [root.rstrip("/") + "/" for root in roots if not _local(root)]
+    if roots and (".." in source.split("/") or not source.startswith(tuple(uris))):
+        raise _outside(field, source, roots)
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    with ObjectStoragePath(source).open("rb") as file:
+        return bytes(file.read(limits.max_bytes + 1))
+
+
+def _local(source: str) -> str:
+    """The path of a local source, or an empty string for another URI."""
+    if source.startswith("file://"):
+        return source.removeprefix("file://")
+    return "" if _URI.match(source) else source
+
+
+def _outside(field: str, source: str, roots: Sequence[str]) -> InvalidRequest:
+    return InvalidRequest(
+        f"{field}={shorten(source)!r} lies outside the connection's media_roots ({', '.join(roots)}). Put the "
+        "picture there, or add its folder to media_roots."
+    )
+
+
+def _check(field: str, source: str, data: bytes, limits: PictureLimits) -> _Size:
+    def refuse(rule: str) -> InvalidRequest:
+        return InvalidRequest(f"{field}={source!r} {rule}")
+
+    if not data:
+        raise refuse("is empty. Give a jpg or png picture.")
+    if len(data) > limits.max_bytes:
+        raise refuse(f"is larger than {limits.max_bytes / 2**20:g} MB. Make it smaller, or give a URL.")
+    is_whole = (data.startswith(_PNG) and b"IEND" in data[-1024:]) or (
+        data.startswith(_JPEG) and b"\xff\xd9" in data[-65536:]
+    )
+    if not data.startswith((_PNG, _JPEG)):
+        raise refuse("is not a jpg or png picture, whatever its name says. Convert it.")
+    import imagesize  # here, because importing an operator must stay cheap
+
+    width, height = imagesize.get(io.BytesIO(data))
+    if width <= 0 or height <= 0 or not is_whole:
+        raise refuse("is a damaged or cut-off picture. Make it anew.")
+    if min(width, height) < limits.min_side:
+        raise refuse(
+            f"is {width}x{height} pixels; every side must be at least {limits.min_side}. Enlarge it."
+        )
+    if not limits.min_ratio <= width / height <= limits.max_ratio:
+        raise refuse(
+            f"is {width}x{height} pixels; width:height must be between 1:{1 / limits.min_ratio:g} and "
+            f"{limits.max_ratio:g}:1. Crop it."
+        )
+    return _Size(field, int(width), int(height))
+
+
+def _check_masks(sizes: Sequence[_Size]) -> None:
+    """Kling takes masks that do not fit, and fails the task later."""
+    masks = [size for size in sizes if "mask" in size.field]
+    image = next((size for size in sizes if size.field == "image"), None)
+    for mask in masks:
+        if (mask.width, mask.height) != (masks[0].width, masks[0].height):
+            raise InvalidRequest(
+                f"{mask.field} is {mask.width}x{mask.height} pixels, but {masks[0].field} is "
+                f"{masks[0].width}x{masks[0].height}; all masks need one size. Scale them alike."
+            )
+        if image and abs(mask.ratio / image.ratio - 1) > _RATIO_TOLERANCE:
+            raise InvalidRequest(
+                f"{mask.field} is {mask.width}x{mask.height} pixels, but image is {image.width}x{image.height}; "
+                "a mask needs the picture's ratio. Scale or crop it."
+            )

@@ -1,0 +1,1 @@
+"""Operators: submit a task at Kling."""

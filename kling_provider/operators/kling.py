@@ -1,0 +1,356 @@
+"""KlingSubmitOperator and one typed operator per endpoint family: submit a task, and wait for it if asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseOperator, XComArg
+
+from kling_provider.api.pricing import USD_PER_VIDEO_UNIT
+from kling_provider.api.requests import REQUESTS, looks_like_base64
+from kling_provider.api.tasks import KlingTask
+from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.hooks.outcomes import OnExisting
+from kling_provider.hooks.preparing import PreparedSubmit
+from kling_provider.hooks.work import OnClear, work_of
+from kling_provider.links.kling import KlingVideoLink
+from kling_provider.triggers.kling import kill_message
+from kling_provider.waiting import TaskRef, WaitsForTask, positive_seconds
+
+
+class KlingSubmitOperator(WaitsForTask, BaseOperator):
+    """Submit a task to Kling; return its task_id.
+
+    The task is paid once: a retry or a clear finds the task it made before by its external_task_id, where
+    the gateway can look that up.
+
+    Pushes ``task_id`` and ``kling_task`` (``{task_id, endpoint, external_task_id, model_name, submitted_at,
+    adopted}``) before any waiting. Returns the task_id; with ``wait_for_completion`` the finished task as
+    ``KlingTask.to_dict()``, with ``video_url`` and ``video_id`` pushed as well.
+
+    :param endpoint: name of the endpoint, or a raw path that starts with ``/`` (templated).
+    :param request: Kling's own field names (templated). A picture field takes an http(s) or ftp URL, an
+        object-storage URI or a path on the worker; the file is read when the task runs.
+    :param external_task_id: an id of your choice, unique per account, instead of a derived one (templated).
+    :param idempotency_key: what makes this piece of work the same one in a run, instead of the position of a
+        mapped task, for example the picture's URI (templated).
+    :param kling_conn_id: Airflow connection of type ``kling`` (templated).
+    :param wait_for_completion: also wait until the task is over.
+    :param deferrable: wait in the triggerer, without a worker.
+    :param poke_interval: smallest gap between two asks, in seconds, at least 1.
+    :param timeout: seconds from Kling's booking to the end of the wait.
+    :param on_clear: a cleared task finds its old video again (``reattach``) or makes a new one (``resubmit``).
+    :param on_existing: if your own external_task_id is taken: ``error``, or take that task over (``adopt``).
+    :param max_units: refuse before the request if the estimate is above this.
+    :raises KlingError: the class for what happened; see ``kling_provider.exceptions``.
+    """
+
+    template_fields: Sequence[str] = (
+        "endpoint",
+        "request",
+        "external_task_id",
+        "idempotency_key",
+        "kling_conn_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"request": "json"}
+    operator_extra_links = (KlingVideoLink(),)
+    ui_color = "#d2e3fc"
+
+    def __init__(
+        self,
+        *,
+        endpoint: str = "image2video",
+        request: Mapping[str, Any] | None = None,
+        external_task_id: str | None = None,
+        idempotency_key: str | None = None,
+        kling_conn_id: str = "kling_default",
+        wait_for_completion: bool = False,
+        deferrable: bool = True,
+        poke_interval: float | timedelta = 10,
+        timeout: float | timedelta = 3600,
+        on_clear: OnClear = "reattach",
+        on_existing: OnExisting = "error",
+        max_units: float | str | Decimal | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.endpoint = endpoint
+        self.request = request if request is not None else {}
+        self.external_task_id = external_task_id
+        self.idempotency_key = idempotency_key
+        self.kling_conn_id = kling_conn_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poke_interval = positive_seconds("poke_interval", poke_interval, least=1)
+        self.timeout = positive_seconds("timeout", timeout, least=1)
+        self.on_clear = _one_of("on_clear", on_clear, ("reattach", "resubmit"))
+        self.on_existing = _one_of("on_existing", on_existing, ("error", "adopt"))
+        self.max_units = None if max_units is None else str(_positive_units(max_units))
+        self._submitted: KlingTask | None = None
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        """Keep picture data out of attributes: Airflow stores templated ones before execute can refuse them."""
+        super().__setattr__(key, without_picture_data(value) if key in self.template_fields else value)
+
+    @property
+    def kling_task(self) -> XComArg:
+        """The ``kling_task`` XCom: what a sensor needs to know, and more than the bare id of ``output``."""
+        return XComArg(self, key="kling_task")
+
+    def kling_request(self) -> Mapping[str, Any]:
+        """The request in Kling's own field names, as far as it was given."""
+        return self.request
+
+    def execute(self, context: Mapping[str, Any]) -> Any:
+        """Check, submit, push the id, and wait if asked to.
+
+        :param context: Airflow's context.
+        """
+        prepared = self.hook.prepare(
+            self.endpoint, self.kling_request(), external_task_id=self.external_task_id or None
+        )
+        self._check_budget(prepared)
+        work = work_of(context, self.idempotency_key, self.on_clear)
+        task, adopted = self.hook.submit_prepared(prepared, work, on_existing=self.on_existing)
+        self._submitted = task
+        ref = self._hand_on(context, prepared, task, adopted)
+        if not self.wait_for_completion:
+            return task.task_id
+        poller = self.poller_for(context, ref, started_at=time.time(), answered=True)
+        decision = poller.on_task(task, time.time())
+        if self.deferrable and not task.is_terminal:
+            self.defer_until_over(ref, poller.deadline)
+        return self.finish(context, ref, decision if task.is_terminal else self.wait_here(ref, poller))
+
+    def on_kill(self) -> None:
+        """Say what goes on: Kling has no way to cancel."""
+        if self._submitted is not None:
+            self.log.warning("%s", kill_message(self._submitted.task_id, self._submitted.endpoint))
+
+    def _hand_on(
+        self, context: Mapping[str, Any], prepared: PreparedSubmit, task: KlingTask, adopted: bool
+    ) -> TaskRef:
+        """Push what is needed to find the task again; a bare id is not enough to ask for it."""
+        submitted_at = task.created_at or datetime.now(UTC)
+        cost = prepared.estimated_units
+        self.log.info(
+            "%s task %s of %s (model %s%s).",
+            "Found" if adopted else "Submitted",
+            task.task_id,
+            task.endpoint,
+            prepared.body.get("model_name"),
+            f", about {cost} units = {cost * USD_PER_VIDEO_UNIT:.2f} USD at list price" if cost else "",
+        )
+        if (ti := context.get("ti")) is not None:
+            ti.xcom_push(key="task_id", value=task.task_id)
+            ti.xcom_push(
+                key="kling_task",
+                value={
+                    "task_id": task.task_id,
+                    "endpoint": task.endpoint,
+                    "external_task_id": task.external_task_id,
+                    "model_name": prepared.body.get("model_name"),
+                    "submitted_at": submitted_at.isoformat(),
+                    "adopted": adopted,
+                },
+            )
+        return TaskRef(task.task_id, task.endpoint, task.external_task_id, submitted_at.timestamp())
+
+    def _check_budget(self, prepared: PreparedSubmit) -> None:
+        if self.max_units is None:
+            return
+        cost = prepared.estimated_units
+        if cost is None:
+            raise KlingBadRequestError(
+                f"Nothing was sent. max_units={self.max_units} cannot be kept: no price is published for this "
+                f"{self.endpoint} request with model_name={prepared.body.get('model_name')!r}. Leave max_units "
+                "out, or choose a priced model.",
+                endpoint=self.endpoint,
+            )
+        if cost > Decimal(self.max_units):
+            raise KlingBadRequestError(
+                f"Nothing was sent. The request would cost about {cost} units, more than "
+                f"max_units={self.max_units}. Raise max_units, or choose a cheaper mode, duration or model.",
+                endpoint=self.endpoint,
+            )
+
+
+class _KlingTypedOperator(KlingSubmitOperator):
+    """A submit operator whose request is made of its own arguments."""
+
+    kling_endpoint: ClassVar[str]
+    kling_fields: ClassVar[tuple[str, ...]]
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(endpoint=self.kling_endpoint, **kwargs)
+
+    def _keep(self, arguments: Mapping[str, Any]) -> None:
+        """Store the arguments that are Kling's fields, so that they are templated and rendered."""
+        for name in self.kling_fields:
+            setattr(self, name, arguments[name])
+
+    def kling_request(self) -> Mapping[str, Any]:
+        """The request in Kling's own field names, as far as it was given."""
+        return {name: getattr(self, name) for name in self.kling_fields}
+
+
+_COMMON_TEMPLATES = ("external_task_id", "idempotency_key", "kling_conn_id")
+
+
+class KlingImageToVideoOperator(_KlingTypedOperator):
+    """Make a video from a first and/or last frame (``image2video``).
+
+    Takes every argument of :class:`KlingSubmitOperator` besides ``endpoint`` and ``request``. An empty string
+    means unset. All fields are templated and can be mapped; Kling's limits are checked before the request.
+
+    :param image: first frame: URL, object-storage URI or path. At least one of image and image_tail. jpg or
+        png, up to 10 MB, sides from 300 pixels, ratio 1:2.5 to 2.5:1.
+    :param prompt: what happens, up to 2500 characters.
+    :param model_name: Kling's model; by default a current one of the gateway, never the vendor's default.
+    :param image_tail: last frame, like ``image``. Excludes masks and camera_control.
+    :param negative_prompt: what must not happen, up to 2500 characters.
+    :param cfg_scale: how closely to follow the prompt, 0 to 1. Not for models v2.x.
+    :param mode: ``std`` (720p, default), ``pro`` (1080p) or ``4k`` (kling-v3).
+    :param duration: seconds: "5" (default) or "10"; "3" to "15" for kling-v3.
+    :param sound: ``on`` or ``off``.
+    :param camera_control: ``{"type": "simple", "config": {"zoom": 5}}`` with exactly one of horizontal,
+        vertical, pan, tilt, roll, zoom (-10 to 10), or a preset ``{"type": "down_back"}``.
+    :param static_mask: picture of what must not move; the size of the other masks, the ratio of ``image``.
+    :param dynamic_masks: up to 6 of ``{"mask": <picture>, "trajectories": [{"x": 1, "y": 2}, ...]}`` with 2 to
+        77 points in pixels, origin bottom-left.
+    :param element_list: up to 3 of ``{"element_id": 1}`` (kling-v3). Excludes voice_list.
+    :param voice_list: up to 2 of ``{"voice_id": "..."}`` (kling-v2-6 pro, sound on).
+    :param multi_shot: several shots in one video (kling-v3).
+    :param shot_type: ``customize`` (with multi_prompt) or ``intelligence`` (Kling cuts the prompt).
+    :param multi_prompt: 1 to 6 of ``{"index": 1, "prompt": "...", "duration": "2"}``; durations add up.
+    :param watermark_info: ``{"enabled": true}`` to get a watermarked copy too.
+    :param callback_url: where Kling posts each change of status; it must reach it from outside.
+    """
+
+    kling_endpoint = "image2video"
+    kling_fields = tuple(REQUESTS[kling_endpoint].own_fields())
+    template_fields: Sequence[str] = (*kling_fields, *_COMMON_TEMPLATES)
+    template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(
+        REQUESTS[kling_endpoint].json_fields(), "json"
+    )
+
+    def __init__(
+        self,
+        *,
+        image: str | None = None,
+        prompt: str | None = None,
+        model_name: str | None = None,
+        image_tail: str | None = None,
+        negative_prompt: str | None = None,
+        cfg_scale: float | str | None = None,
+        mode: str | None = None,
+        duration: str | int | None = None,
+        sound: str | None = None,
+        camera_control: Mapping[str, Any] | str | None = None,
+        static_mask: str | None = None,
+        dynamic_masks: Sequence[Mapping[str, Any]] | str | None = None,
+        element_list: Sequence[Mapping[str, Any]] | str | None = None,
+        voice_list: Sequence[Mapping[str, Any]] | str | None = None,
+        multi_shot: bool | str | None = None,
+        shot_type: str | None = None,
+        multi_prompt: Sequence[Mapping[str, Any]] | str | None = None,
+        watermark_info: Mapping[str, Any] | str | None = None,
+        callback_url: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self._keep(locals())
+
+
+class KlingTextToVideoOperator(_KlingTypedOperator):
+    """Make a video from a prompt (``text2video``).
+
+    Takes every argument of :class:`KlingSubmitOperator` besides ``endpoint`` and ``request``. An empty string
+    means unset. All fields are templated and can be mapped; Kling's limits are checked before the request.
+
+    :param prompt: what the video shows, up to 2500 characters. Required.
+    :param model_name: Kling's model; by default a current one of the gateway, never the vendor's default.
+    :param negative_prompt: what it must not show, up to 2500 characters.
+    :param cfg_scale: how closely to follow the prompt, 0 to 1. Not for models v2.x.
+    :param mode: ``std`` (720p, default), ``pro`` (1080p) or ``4k`` (kling-v3).
+    :param duration: seconds: "5" (default) or "10"; "3" to "15" for kling-v3.
+    :param aspect_ratio: ``16:9`` (Kling's default), ``9:16`` or ``1:1``.
+    :param sound: ``on`` or ``off``.
+    :param camera_control: as for :class:`KlingImageToVideoOperator`.
+    :param multi_shot: several shots in one video (kling-v3).
+    :param shot_type: ``customize`` (with multi_prompt) or ``intelligence`` (Kling cuts the prompt).
+    :param multi_prompt: 1 to 6 of ``{"index": 1, "prompt": "...", "duration": "2"}``; durations add up.
+    :param watermark_info: ``{"enabled": true}`` to get a watermarked copy too.
+    :param callback_url: where Kling posts each change of status; it must reach it from outside.
+    """
+
+    kling_endpoint = "text2video"
+    kling_fields = tuple(REQUESTS[kling_endpoint].own_fields())
+    template_fields: Sequence[str] = (*kling_fields, *_COMMON_TEMPLATES)
+    template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(
+        REQUESTS[kling_endpoint].json_fields(), "json"
+    )
+
+    def __init__(
+        self,
+        *,
+        prompt: str | None = None,
+        model_name: str | None = None,
+        negative_prompt: str | None = None,
+        cfg_scale: float | str | None = None,
+        mode: str | None = None,
+        duration: str | int | None = None,
+        aspect_ratio: str | None = None,
+        sound: str | None = None,
+        camera_control: Mapping[str, Any] | str | None = None,
+        multi_shot: bool | str | None = None,
+        shot_type: str | None = None,
+        multi_prompt: Sequence[Mapping[str, Any]] | str | None = None,
+        watermark_info: Mapping[str, Any] | str | None = None,
+        callback_url: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self._keep(locals())
+
+
+def without_picture_data(value: Any) -> Any:
+    """Return ``value`` with picture data cut to a stub that is still refused as picture data.
+
+    A value without any is returned as it is; the caller's dicts and lists are never changed.
+
+    :param value: an argument, maybe nested.
+    """
+    if isinstance(value, bytes | bytearray):
+        return f"data: <{len(value)} bytes>"
+    if isinstance(value, str):
+        if len(value) > 64 and looks_like_base64(value):
+            return f"data: {value[:32]}… ({len(value)} characters)"
+        return value
+    if isinstance(value, Mapping) and type(value) is dict:
+        cut = {name: without_picture_data(item) for name, item in value.items()}
+        return cut if any(cut[name] is not value[name] for name in cut) else value
+    if type(value) in (list, tuple):
+        items = [without_picture_data(item) for item in value]
+        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+    return value
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
+    if value not in allowed:
+        raise KlingBadRequestError(f"{name}={value!r}: use one of {', '.join(allowed)}.")
+    return value
+
+
+def _positive_units(value: float | str | Decimal) -> Decimal:
+    try:
+        units = Decimal(str(value))
+    except InvalidOperation:
+        units = Decimal(0)
+    if not units > 0:
+        raise KlingBadRequestError(f"max_units={value!r}: use a number above 0.")
+    return units

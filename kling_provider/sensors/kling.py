@@ -1,0 +1,116 @@
+"""KlingTaskSensor: wait for a task at Kling."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
+
+from kling_provider.api.polling import TaskPoller, Wait
+from kling_provider.links.kling import KlingVideoLink
+from kling_provider.triggers.kling import kill_message
+from kling_provider.waiting import TaskRef, WaitsForTask, positive_seconds
+
+
+class KlingTaskSensor(WaitsForTask, BaseSensorOperator):
+    """Wait until a task at Kling is over, and give its result.
+
+    Deferrable (the default), in ``poke`` and in ``reschedule`` mode, with the same outcome. The result is
+    ``KlingTask.to_dict()``; the first video is also pushed as ``video_url`` and ``video_id``.
+
+    The wait ends ``timeout`` seconds after Kling booked the task, whatever was retried or restarted in
+    between; after a clear, ``timeout`` seconds after the new try began. The task goes on at Kling: clear the
+    sensor to collect it; that costs nothing.
+
+    :param kling_task_id: the id, the submit's ``kling_task`` or a ``KlingTask.to_dict()`` (templated).
+    :param endpoint: endpoint of the task, where the id is given alone (templated).
+    :param kling_conn_id: Airflow connection of type ``kling`` (templated).
+    :param poke_interval: smallest gap between two asks, in seconds, at least 1.
+    :param timeout: seconds.
+    :param deferrable: wait in the triggerer, without a worker; False uses ``mode``.
+    :raises KlingTaskFailedError: if Kling says the task failed; not retried.
+    :raises KlingTaskTimeoutError: if the task is not over in time; not retried.
+    """
+
+    template_fields: Sequence[str] = ("kling_task_id", "endpoint", "kling_conn_id")
+    template_fields_renderers = {"kling_task_id": "json"}
+    operator_extra_links = (KlingVideoLink(),)
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self,
+        *,
+        kling_task_id: Any,
+        endpoint: str = "image2video",
+        kling_conn_id: str = "kling_default",
+        poke_interval: float | timedelta = 10,
+        timeout: float | timedelta = 3600,
+        deferrable: bool = True,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            poke_interval=positive_seconds("poke_interval", poke_interval, least=1),
+            timeout=positive_seconds("timeout", timeout, least=1),
+            **kwargs,
+        )
+        self.kling_task_id = kling_task_id
+        self.endpoint = endpoint
+        self.kling_conn_id = kling_conn_id
+        self.deferrable = deferrable
+        self._poller: TaskPoller | None = None
+
+    def execute(self, context: Mapping[str, Any]) -> Any:
+        """Ask once on the worker, then wait the chosen way."""
+        try:
+            if not self.deferrable:
+                return super().execute(context)  # type: ignore[arg-type]
+            return self._ask_then_defer(context)
+        except AirflowSkipException:
+            raise
+        except (AirflowFailException, AirflowSensorTimeout) as error:
+            # The base class does this for poke, and for what happens after a deferral.
+            if self.soft_fail and self.deferrable:
+                raise AirflowSkipException(str(error)) from error
+            raise
+
+    def poke(self, context: Mapping[str, Any]) -> PokeReturnValue:
+        """Ask once (poke and reschedule mode)."""
+        ref = self._ref()
+        if self._poller is None:
+            self._poller = self.poller_for(context, ref, started_at=_started_at(context))
+        decision = self.hook.poll_once(self._poller, ref.task_id, ref.endpoint)
+        if isinstance(decision, Wait):
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=self.finish(context, ref, decision))
+
+    def on_kill(self) -> None:
+        """Say what goes on: Kling has no way to cancel."""
+        ref = self._ref()
+        self.log.warning("%s", kill_message(ref.task_id, ref.endpoint))
+
+    def _ref(self) -> TaskRef:
+        return TaskRef.read(self.kling_task_id, self.endpoint)
+
+    def _ask_then_defer(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        ref = self._ref()
+        poller = self.poller_for(context, ref, started_at=time.time())
+        decision = self.hook.poll_once(poller, ref.task_id, ref.endpoint)
+        if isinstance(decision, Wait):
+            self.defer_until_over(ref, poller.deadline)
+        return self.finish(context, ref, decision)
+
+
+def _started_at(context: Mapping[str, Any]) -> float:
+    """When the first of these pokes was; in reschedule mode each runs in a process of its own."""
+    ti = context.get("ti")
+    first = getattr(ti, "get_first_reschedule_date", lambda _: None)(context)
+    return first.timestamp() if isinstance(first, datetime) else time.time()

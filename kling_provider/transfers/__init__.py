@@ -1,0 +1,1 @@
+"""Transfers: from Kling's storage to yours."""

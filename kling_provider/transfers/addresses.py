@@ -1,0 +1,78 @@
+"""Which hosts a result may be fetched from: https to public addresses, and what the connection allows."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from kling_provider.api.errors import shorten
+from kling_provider.exceptions import KlingBadRequestError
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One hop: a checked URL and the one address to connect to.
+
+    :param url: as it was given.
+    :param address: the checked address; connected to without another look-up.
+    :param port: port.
+    """
+
+    url: SplitResult
+    address: str
+    port: int
+
+
+def check_target(
+    url: str,
+    *,
+    allowed_hosts: Collection[str] = (),
+    allow_loopback: bool = False,
+    resolve: Callable[[str, int], list[str]] | None = None,
+) -> Target:
+    """Check where a URL leads, resolving its name once.
+
+    :param url: of a result, or where it redirects to.
+    :param allowed_hosts: private hosts the connection allows (extra ``result_hosts``), also over http.
+    :param allow_loopback: whether the API itself runs on this machine.
+    :param resolve: gives the addresses of a name.
+    :raises KlingBadRequestError: if it must not be fetched.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    shown = shorten(f"{parts.scheme}://{host}{parts.path}", 120)
+    if parts.scheme not in ("http", "https") or not host:
+        raise KlingBadRequestError(f"The result {shown!r} is no web address; it is not fetched.")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        addresses = (resolve or _resolve)(host, port)
+    except OSError as error:
+        raise ConnectionError(f"{host} cannot be resolved: {error}")
+    is_allowed = host in allowed_hosts or f"{host}:{port}" in allowed_hosts
+    kinds = [ipaddress.ip_address(address.partition("%")[0]) for address in addresses]
+    is_local = allow_loopback and all(kind.is_loopback for kind in kinds)
+    if not (is_allowed or is_local):
+        if parts.scheme != "https":
+            raise KlingBadRequestError(f"The result {shown!r} is not https; it is not fetched. {_WAY_OUT}")
+        private = [str(kind) for kind in kinds if not _is_public(kind)]
+        if private:
+            raise KlingBadRequestError(
+                f"The result {shown!r} leads to the private address {private[0]}; it is not fetched. {_WAY_OUT}"
+            )
+    return Target(parts, addresses[0], port)
+
+
+_WAY_OUT = "If that host is yours, add it to the connection's extra result_hosts."
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
+    return address.is_global and not address.is_multicast and (mapped is None or _is_public(mapped))
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in found]

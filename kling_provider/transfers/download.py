@@ -1,0 +1,236 @@
+"""Fetch one result into a file: constant memory, resumed where the host allows, never more than asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+from urllib.parse import urljoin
+
+import requests
+import tenacity
+import urllib3
+
+from kling_provider.api.errors import Failure, Reaction
+from kling_provider.exceptions import KlingBadRequestError, KlingServerError
+from kling_provider.hooks.config import KlingConfig
+from kling_provider.transfers.addresses import Target, check_target
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 1024 * 1024
+MAX_REDIRECTS = 5
+ATTEMPTS = 6
+#: The host does not know the URL any more: Kling is asked for a fresh one.
+_EXPIRED = (403, 404, 410)
+_MAX_REFRESHES = 2
+
+
+class _Interrupted(Exception):
+    """The transfer stopped early; it can go on."""
+
+
+class _Expired(Exception):
+    """The URL is not valid any more."""
+
+    def __init__(self, status: int):
+        super().__init__(f"HTTP {status}")
+        self.status = status
+
+
+@dataclass
+class Download:
+    """One transfer of a URL into a file.
+
+    :param config: of the connection: proxies, TLS, timeouts, allowed hosts. Its key is never sent.
+    :param url: where the result lies.
+    :param refresh: asks Kling for a fresh URL.
+    :param max_bytes: received in all, before it is given up.
+    """
+
+    config: KlingConfig
+    url: str
+    refresh: Callable[[], str]
+    max_bytes: int
+
+    def __post_init__(self) -> None:
+        self._received = 0
+        self._etag: str | None = None
+        self._refreshes = 0
+
+    def into(self, file: BinaryIO) -> int:
+        """Fetch everything into ``file``.
+
+        :returns: its length in bytes.
+        :raises KlingServerError: if the host keeps failing; a retry starts over.
+        :raises KlingBadRequestError: if the URL leads where it must not, or to too much.
+        """
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=0.5, max=20),
+            retry=tenacity.retry_if_exception_type((_Interrupted, _Expired)),
+            reraise=True,
+        )
+        try:
+            for attempt in retrying:
+                with attempt:
+                    self._transfer(file)
+        except (_Interrupted, _Expired) as error:
+            failure = Failure(Reaction.SERVER, str(error), http_status=getattr(error, "status", None))
+            raise KlingServerError(
+                f"The result could not be fetched, {ATTEMPTS} times in a row: {failure.describe()}. The video is "
+                "still at Kling; a retry fetches it again and submits nothing.",
+                failure=failure,
+            )
+        return file.tell()
+
+    def _transfer(self, file: BinaryIO) -> None:
+        """Fetch what is missing."""
+        try:
+            response = self._open(file.tell())
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise _Interrupted(f"{type(error).__name__}: {error}")
+        try:
+            if response.status in _EXPIRED:
+                self._renew(response.status, file)
+            if response.status == 416:
+                _start_over(file)
+                raise _Interrupted("the host cannot resume; starting over")
+            if response.status not in (200, 206):
+                raise _Interrupted(f"the host answers HTTP {response.status}")
+            total = self._place(response, file)
+            self._copy(response, file, total)
+        finally:
+            response.release_conn()
+            response.close()
+
+    def _renew(self, status: int, file: BinaryIO) -> None:
+        if self._refreshes < _MAX_REFRESHES:
+            self._refreshes += 1
+            log.info(
+                "The result's URL is not valid any more (HTTP %s); asking Kling for a fresh one.", status
+            )
+            self.url = self.refresh()
+            _start_over(file)
+        raise _Expired(status)
+
+    def _place(self, response: urllib3.BaseHTTPResponse, file: BinaryIO) -> int | None:
+        """Put the file where the answer begins; return the whole length, if the host tells it."""
+        length = response.headers.get("Content-Length")
+        if response.status == 206:
+            begin, total = _content_range(response.headers.get("Content-Range", ""))
+            if begin == file.tell():
+                return total
+            _start_over(file)
+            raise _Interrupted("the host resumed at another place; starting over")
+        _start_over(file)
+        self._etag = response.headers.get("ETag")
+        return int(length) if length is not None and length.isdigit() else None
+
+    def _copy(self, response: urllib3.BaseHTTPResponse, file: BinaryIO, total: int | None) -> None:
+        if total is not None and total > self.max_bytes:
+            raise self._too_much()
+        try:
+            while chunk := response.read(CHUNK_BYTES):
+                self._received += len(chunk)
+                if self._received > self.max_bytes:
+                    raise self._too_much()
+                file.write(chunk)
+        except urllib3.exceptions.HTTPError as error:
+            raise _Interrupted(f"the transfer was cut off: {type(error).__name__}")
+        if total is not None and file.tell() != total:
+            raise _Interrupted(f"{file.tell()} of {total} bytes came")
+
+    def _too_much(self) -> KlingBadRequestError:
+        return KlingBadRequestError(
+            f"The result is larger than max_bytes={self.max_bytes}; nothing was stored. Raise max_bytes if that "
+            "is meant."
+        )
+
+    def _open(self, offset: int) -> urllib3.BaseHTTPResponse:
+        """Follow redirects by hand, each hop checked, without any credentials."""
+        url = self.url
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._get(url, offset)
+            location = response.headers.get("Location")
+            if response.status not in (301, 302, 303, 307, 308) or not location:
+                return response
+            response.close()
+            url = urljoin(url, location)
+        raise KlingBadRequestError(
+            f"The result redirects more than {MAX_REDIRECTS} times; it is not fetched."
+        )
+
+    def _get(self, url: str, offset: int) -> urllib3.BaseHTTPResponse:
+        headers = {"Accept-Encoding": "identity", "User-Agent": "airflow-provider-kling"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+            if self._etag:
+                headers["If-Range"] = self._etag
+        proxy = self._proxy(url)
+        if proxy:  # the proxy resolves names, so addresses are its to guard
+            if not url.startswith("https://"):
+                raise KlingBadRequestError("The result is not https; it is not fetched through a proxy.")
+            manager = urllib3.ProxyManager(proxy, **self._tls(), timeout=self._timeout())
+            return manager.request(
+                "GET", url, headers=headers, preload_content=False, redirect=False, retries=False
+            )
+        target = check_target(
+            url, allowed_hosts=self.config.result_hosts, allow_loopback=self.config.is_loopback
+        )
+        pool = self._pool(target)
+        path = target.url._replace(scheme="", netloc="", fragment="").geturl() or "/"
+        headers["Host"] = target.url.netloc.rpartition("@")[2]
+        return pool.urlopen(
+            "GET", path, headers=headers, preload_content=False, redirect=False, retries=False
+        )
+
+    def _pool(self, target: Target) -> urllib3.HTTPConnectionPool:
+        """Connect to the checked address, but ask for and verify the certificate of the name."""
+        if target.url.scheme == "http":
+            return urllib3.HTTPConnectionPool(target.address, target.port, timeout=self._timeout())
+        host = target.url.hostname
+        return urllib3.HTTPSConnectionPool(
+            target.address,
+            target.port,
+            timeout=self._timeout(),
+            server_hostname=host,
+            assert_hostname=host,
+            **self._tls(),
+        )
+
+    def _timeout(self) -> urllib3.Timeout:
+        connect, read = self.config.timeout
+        return urllib3.Timeout(connect=connect, read=read)
+
+    def _tls(self) -> dict[str, Any]:
+        verify = self.config.http_extras.get("verify", True)
+        if verify is False:
+            return {"cert_reqs": "CERT_NONE"}
+        return {
+            "cert_reqs": "CERT_REQUIRED",
+            "ca_certs": verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH,
+        }
+
+    def _proxy(self, url: str) -> str | None:
+        if self.config.is_loopback:
+            return None
+        proxies = self.config.http_extras.get("proxies") or self.config.http_extras.get("proxy")
+        if not proxies and self.config.http_extras.get("trust_env") is not False:
+            proxies = requests.utils.get_environ_proxies(url)
+        if isinstance(proxies, str):
+            return proxies
+        return (proxies or {}).get(url.partition("://")[0])
+
+
+def _start_over(file: BinaryIO) -> None:
+    file.seek(0)
+    file.truncate()
+
+
+def _content_range(value: str) -> tuple[int | None, int | None]:
+    """Read ``bytes 5-9/10``."""
+    span, _, total = value.removeprefix("bytes ").partition("/")
+    begin = span.partition("-")[0]
+    return (int(begin) if begin.isdigit() else None, int(total) if total.isdigit() else None)

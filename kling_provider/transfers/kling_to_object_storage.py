@@ -1,0 +1,304 @@
+"""KlingToObjectStorageOperator: from Kling's storage, which forgets, to yours."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar
+
+from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator, ObjectStoragePath
+
+from kling_provider.api.errors import shorten
+from kling_provider.api.tasks import FAILED, KlingTask
+from kling_provider.exceptions import KlingBadRequestError, KlingTaskFailedError, KlingUnreadableResponseError
+from kling_provider.transfers.containers import MediaType, NotMedia, recognise
+from kling_provider.waiting import TaskRef
+
+#: What a result may hold at most, in bytes (4 GiB).
+MAX_BYTES = 4 * 1024**3
+_FILE_NAME = re.compile(r"[^A-Za-z0-9_.=-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One file of a result."""
+
+    media_id: str
+    url: str
+    duration: float | None
+
+
+class KlingToObjectStorageOperator(BaseOperator):
+    """Store every file of a finished task, verified, and return a manifest.
+
+    The manifest is ``[{uri, bytes, sha256, media_type, duration, task_id, media_id}]``. A file that is stored
+    already is not fetched again, so a retry is free and works after Kling has deleted the original (30 days;
+    some gateways keep it for a day only). A reader never sees half a file. Each stored file emits an event
+    of its own Asset, through ``asset_alias``.
+
+    :param task: the sensor's result, the submit's ``kling_task``, or a task id (templated).
+    :param destination: folder as a URI of object storage or a path, for example
+        ``s3://bucket/{{ ds }}/`` (templated).
+    :param endpoint: endpoint of the task, where its id is given alone (templated).
+    :param filename: name of each file; may hold ``{task_id}``, ``{media_id}``, ``{index}`` and
+        ``{extension}`` (templated).
+    :param kling_conn_id: Airflow connection of type ``kling`` (templated).
+    :param storage_conn_id: Airflow connection of the destination, if it needs one (templated).
+    :param max_bytes: what one file may hold at most.
+    :param asset_alias: name of the AssetAlias that carries the events, or None for no events.
+    :raises KlingTaskFailedError: if Kling has failed the task.
+    :raises KlingServerError: if the files cannot be fetched now; a retry can.
+    """
+
+    template_fields: Sequence[str] = (
+        "task",
+        "destination",
+        "endpoint",
+        "filename",
+        "kling_conn_id",
+        "storage_conn_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"task": "json"}
+    ui_color = "#ceead6"
+
+    def __init__(
+        self,
+        *,
+        task: Any,
+        destination: str,
+        endpoint: str = "image2video",
+        filename: str = "{task_id}-{media_id}.{extension}",
+        kling_conn_id: str = "kling_default",
+        storage_conn_id: str | None = None,
+        max_bytes: int = MAX_BYTES,
+        asset_alias: str | None = "kling_results",
+        **kwargs: Any,
+    ):
+        if asset_alias:
+            kwargs["outlets"] = [*(kwargs.get("outlets") or []), AssetAlias(asset_alias)]
+        super().__init__(**kwargs)
+        self.task = task
+        self.destination = destination
+        self.endpoint = endpoint
+        self.filename = filename
+        self.kling_conn_id = kling_conn_id
+        self.storage_conn_id = storage_conn_id
+        self.max_bytes = max_bytes
+        self.asset_alias = asset_alias
+
+    @cached_property
+    def hook(self) -> Any:
+        """The hook of ``kling_conn_id``."""
+        from kling_provider.hooks.kling import KlingHook
+
+        return KlingHook(self.kling_conn_id)
+
+    def execute(self, context: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Store all files and return the manifest.
+
+        :param context: Airflow's context.
+        """
+        task = self._finished_task()
+        items = _items(task)
+        if not items:
+            raise KlingBadRequestError(
+                f"Task {task.task_id} of {task.endpoint} (status {task.status}) has no files to store. Wait for "
+                "it with KlingTaskSensor first.",
+                endpoint=task.endpoint,
+                task_id=task.task_id,
+            )
+        manifest = [self._store(task, index, item) for index, item in enumerate(items)]
+        self._emit(context, task, manifest)
+        return manifest
+
+    def _finished_task(self) -> KlingTask:
+        value = self.task
+        if isinstance(value, Mapping) and "videos" in value:
+            task = KlingTask.from_dict(value)
+        else:
+            ref = TaskRef.read(value, self.endpoint)
+            task = self.hook.get_task(ref.task_id, endpoint=ref.endpoint)
+        if task.status == FAILED:
+            raise KlingTaskFailedError(
+                f"Task {task.task_id} of {task.endpoint} failed ({task.status_message or 'no reason told'}); there "
+                "is nothing to store.",
+                endpoint=task.endpoint,
+                task_id=task.task_id,
+            )
+        return task
+
+    def _store(self, task: KlingTask, index: int, item: _Item) -> dict[str, Any]:
+        stored = self._stored(task, index, item)
+        if stored is not None:
+            path, media = stored
+            self.log.info("%s is stored already; it is not fetched again.", path)
+            with path.open("rb") as file:
+                return _entry(task, item, path, file, media)
+        with self._scratch_file() as file:
+            self._download(task, index, item).into(file)
+            try:
+                media = recognise(file)
+            except NotMedia as error:
+                raise KlingUnreadableResponseError(
+                    f"What was fetched for task {task.task_id} of {task.endpoint} {error}. Nothing was stored; the "
+                    "video is still at Kling, and a retry fetches it again.",
+                    endpoint=task.endpoint,
+                    task_id=task.task_id,
+                )
+            path = self._path(task, index, item, media.extension)
+            self._put(file, path)
+            entry = _entry(task, item, path, file, media)
+        self.log.info("Stored %s (%s bytes, sha256 %s).", entry["uri"], entry["bytes"], entry["sha256"])
+        return entry
+
+    def _download(self, task: KlingTask, index: int, item: _Item) -> Any:
+        from kling_provider.transfers.download import Download
+
+        def fresh_url() -> str:
+            items = _items(self.hook.get_task(task.task_id, endpoint=task.endpoint))
+            same = [new.url for new in items if new.media_id == item.media_id]
+            return same[0] if same else items[index].url if index < len(items) else item.url
+
+        return Download(self.hook.config, item.url, fresh_url, self.max_bytes)
+
+    def _path(self, task: KlingTask, index: int, item: _Item, extension: str) -> ObjectStoragePath:
+        try:
+            name = self.filename.format(
+                task_id=_FILE_NAME.sub("_", task.task_id),
+                media_id=_FILE_NAME.sub("_", item.media_id),
+                index=index,
+                extension=extension,
+            )
+        except (KeyError, IndexError, ValueError) as error:
+            raise KlingBadRequestError(
+                f"filename={shorten(self.filename, 80)!r} may hold {{task_id}}, {{media_id}}, {{index}} and "
+                f"{{extension}} only ({type(error).__name__}: {error})."
+            )
+        folder = (
+            self.destination if "://" in self.destination else f"file://{os.path.abspath(self.destination)}"
+        )
+        if ".." in name.split("/") or ".." in folder.split("/") or name.startswith("/"):
+            raise KlingBadRequestError(
+                f"destination={shorten(self.destination, 80)!r} with filename={shorten(self.filename, 80)!r} leads "
+                "out of its folder ('..'). Write the folder out."
+            )
+        return ObjectStoragePath(folder.rstrip("/") + "/" + name, conn_id=self.storage_conn_id)
+
+    def _stored(self, task: KlingTask, index: int, item: _Item) -> tuple[ObjectStoragePath, MediaType] | None:
+        """Find the file where an earlier try put it. Files appear whole, so one that is there is whole."""
+        for extension in ("mp4", "png", "jpg", "mp3", "wav"):
+            path = self._path(task, index, item, extension)
+            if path.exists():
+                try:
+                    with path.open("rb") as file:
+                        return path, recognise(file)
+                except NotMedia as error:
+                    self.log.warning("%s %s; it is fetched anew.", path, error)
+            if "{extension}" not in self.filename:
+                break
+        return None
+
+    @contextmanager
+    def _scratch_file(self) -> Iterator[BinaryIO]:
+        """A file to fetch into; on the destination's own disk where that is local, so that it can be renamed."""
+        folder = None
+        if self.destination.startswith(("file://", "/")) or "://" not in self.destination:
+            folder = Path(self.destination.removeprefix("file://")).absolute()
+            folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=".kling-", suffix=".part", dir=folder) as file:
+            yield file  # type: ignore[misc]
+
+    def _put(self, file: BinaryIO, path: ObjectStoragePath) -> None:
+        """Make the file appear at ``path`` whole or not at all."""
+        file.flush()
+        if path.protocol == "file":
+            target = Path(path.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.fsync(file.fileno())
+            beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+            try:
+                try:
+                    os.link(file.name, beside)
+                except OSError:  # another disk, or one without links
+                    shutil.copyfile(file.name, beside)
+                os.chmod(beside, 0o666 & ~_umask())
+                os.replace(beside, target)
+            finally:
+                beside.unlink(missing_ok=True)
+            return
+        path.fs.put_file(file.name, path.path)
+        size, stored = os.fstat(file.fileno()).st_size, path.stat().st_size
+        if size != stored:
+            raise KlingUnreadableResponseError(f"{path} holds {stored} bytes after storing {size}. Retry.")
+
+    def _emit(self, context: Mapping[str, Any], task: KlingTask, manifest: list[dict[str, Any]]) -> None:
+        events = context.get("outlet_events")
+        if not self.asset_alias or events is None:
+            return
+        for entry in manifest:
+            details = {
+                name: entry[name] for name in ("bytes", "sha256", "media_type", "duration", "media_id")
+            }
+            try:
+                events[AssetAlias(self.asset_alias)].add(
+                    Asset(uri=entry["uri"]),
+                    extra={**details, "task_id": task.task_id, "endpoint": task.endpoint},
+                )
+            except ValueError as error:  # the file is stored; a URI that no Asset can have must not fail it
+                self.log.warning("No asset event for %s: %s", entry["uri"], error)
+
+
+def _items(task: KlingTask) -> list[_Item]:
+    """Every file of a result; media without an id are named by their position."""
+    videos = [_Item(video.id or str(at), video.url, video.duration) for at, video in enumerate(task.videos)]
+    others = [
+        _Item(f"{item.get('id') or item.get('index') or at}{key.removeprefix('url')}", str(item[key]), None)
+        for at, item in enumerate((*task.images, *task.audios))
+        for key in item
+        if (key == "url" or key.startswith("url_")) and item[key]
+    ]
+    return videos + others
+
+
+def _entry(
+    task: KlingTask, item: _Item, path: ObjectStoragePath, file: BinaryIO, media: MediaType
+) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    file.seek(0)
+    size = 0
+    while chunk := file.read(1024 * 1024):
+        digest.update(chunk)
+        size += len(chunk)
+    return {
+        "uri": _public_uri(path),
+        "bytes": size,
+        "sha256": digest.hexdigest(),
+        "media_type": media.mime,
+        "duration": item.duration,
+        "task_id": task.task_id,
+        "media_id": item.media_id,
+    }
+
+
+def _public_uri(path: ObjectStoragePath) -> str:
+    """The URI without the connection id that ObjectStoragePath allows in front of the bucket."""
+    scheme, _, rest = str(path).partition("://")
+    authority, slash, tail = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{tail}"
+
+
+def _umask() -> int:
+    """The process's umask can only be read by setting it; /proc tells it without that race."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(r"^Umask:\s*(\d+)", status, re.MULTILINE).group(1), 8)  # type: ignore[union-attr]
+    except (OSError, AttributeError):
+        return 0o022

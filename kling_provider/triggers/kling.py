@@ -1,0 +1,102 @@
+"""KlingTaskTrigger: wait for one task in the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from kling_provider.api.errors import Failure, Reaction
+from kling_provider.api.polling import NOT_FOUND_GRACE_SECONDS, Decision, TaskPoller, Wait
+from kling_provider.waiting import event_of
+
+#: Not before so many seconds after the deferral: an event that overtakes the executor's report that the
+#: worker is done makes the scheduler fail the task ("finished with state success, but queued").
+FIRST_ASK_AFTER_SECONDS = 10.0
+
+
+class KlingTaskTrigger(BaseTrigger):
+    """Ask for a task until it is over or the deadline has passed, then fire once.
+
+    The arguments are stored unencrypted by Airflow: plain values, never a key, a signed URL or a picture.
+    New ones need defaults, because rows of an older version must still load.
+
+    :param task_id: Kling's id.
+    :param endpoint: the endpoint it was made with.
+    :param kling_conn_id: Airflow connection of type ``kling``.
+    :param poke_interval: smallest gap between two asks, in seconds.
+    :param deadline: epoch seconds.
+    :param asked_at: epoch seconds of the worker's last ask or submit.
+    :param external_task_id: the id Kling's echo must show, if one is known; handed on to the worker.
+    """
+
+    def __init__(
+        self,
+        task_id: str,
+        endpoint: str,
+        kling_conn_id: str,
+        poke_interval: float,
+        deadline: float,
+        asked_at: float = 0.0,
+        external_task_id: str | None = None,
+    ):
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.arguments: dict[str, Any] = {
+            "task_id": task_id,
+            "endpoint": endpoint,
+            "kling_conn_id": kling_conn_id,
+            "poke_interval": poke_interval,
+            "deadline": deadline,
+            "asked_at": asked_at,
+            "external_task_id": external_task_id,
+        }
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give class path and arguments, to be stored."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", dict(self.arguments)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and yield one event: finished, timeout or gave_up."""
+        event = event_of(await self._wait())
+        handed_on = ("task_id", "endpoint", "external_task_id")
+        yield TriggerEvent({**event, **{name: self.arguments[name] for name in handed_on}})
+
+    async def on_kill(self) -> None:
+        """Say what goes on: Kling has no way to cancel."""
+        self.log.warning("%s", kill_message(self.arguments["task_id"], self.arguments["endpoint"]))
+
+    async def _wait(self) -> Decision:
+        from kling_provider.exceptions import KlingBadRequestError
+        from kling_provider.hooks.kling import KlingAsyncHook
+
+        told = self.arguments
+        poller = TaskPoller(
+            poke_interval=told["poke_interval"],
+            deadline=lambda _: float(told["deadline"]),
+            visible_by=told["asked_at"] + NOT_FOUND_GRACE_SECONDS,
+            random=random.random,
+            answered=True,
+        )
+        first = told["asked_at"] + max(told["poke_interval"], FIRST_ASK_AFTER_SECONDS)
+        await asyncio.sleep(max(0.0, first - time.time()))
+        async with KlingAsyncHook(told["kling_conn_id"], attempts=1) as hook:
+            while True:
+                try:
+                    decision = await hook.poll_once(poller, told["task_id"], told["endpoint"])
+                except KlingBadRequestError as error:  # the connection is gone or broken, maybe being edited
+                    decision = poller.on_failure(Failure(Reaction.AUTH, str(error)), time.time())
+                if not isinstance(decision, Wait):
+                    return decision
+                await asyncio.sleep(decision.seconds)
+
+
+def kill_message(task_id: str, endpoint: str) -> str:
+    """Say what killing or clearing a waiting task means at Kling."""
+    return (
+        f"Task {task_id} of {endpoint} goes on at Kling, which cannot cancel; it will be paid if it succeeds. "
+        "Clear the task to collect it."
+    )

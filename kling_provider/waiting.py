@@ -1,0 +1,301 @@
+"""What the sensor and the one-operator form share: whom to wait for, until when, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from kling_provider.api.endpoints import check_id
+from kling_provider.api.errors import Failure, InvalidRequest, Reaction, shorten
+from kling_provider.api.polling import (
+    NOT_FOUND_GRACE_SECONDS,
+    Decision,
+    Finished,
+    GaveUp,
+    TaskPoller,
+    TimedOut,
+    Wait,
+)
+from kling_provider.api.tasks import KlingTask
+from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.hooks.work import times_cleared
+
+if TYPE_CHECKING:
+    from kling_provider.hooks.kling import KlingHook
+
+log = logging.getLogger(__name__)
+
+#: The Airflow-side time-out comes so much later than the trigger's own, in seconds: it knows no task.
+BACKSTOP_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRef:
+    """A task to wait for.
+
+    :param task_id: Kling's id.
+    :param endpoint: the endpoint it was made with.
+    :param external_task_id: the id its echo must show, if one is known.
+    :param submitted_at: epoch seconds, if known.
+    """
+
+    task_id: str
+    endpoint: str
+    external_task_id: str | None = None
+    submitted_at: float | None = None
+
+    @classmethod
+    def read(cls, value: object, endpoint: str) -> TaskRef:
+        """Read an id, the submit's ``kling_task``, or a ``KlingTask.to_dict()``.
+
+        :param value: what the sensor was given.
+        :param endpoint: used where ``value`` names none.
+        :raises KlingBadRequestError: if it is none of these.
+        """
+        if isinstance(value, str) and value.lstrip().startswith("{"):  # a template rendered the dict
+            with contextlib.suppress(ValueError):
+                value = json.loads(value)
+        try:
+            if isinstance(value, Mapping):
+                when = value.get("submitted_at") or value.get("created_at")
+                return cls(
+                    check_id(value.get("task_id"), "kling_task_id"),
+                    str(value.get("endpoint") or endpoint),
+                    value.get("external_task_id") or None,
+                    datetime.fromisoformat(when).timestamp() if when else None,
+                )
+            return cls(check_id(value, "kling_task_id"), endpoint)
+        except InvalidRequest as error:
+            raise KlingBadRequestError(f"Nothing was asked. {error}", endpoint=endpoint)
+
+
+class WaitsForTask:
+    """Mixin of the sensor and the submit operator: the wait itself, on the worker or in the triggerer."""
+
+    kling_conn_id: str
+    poke_interval: float
+    timeout: float
+    #: Set when the wait is over; what the link in the UI shows.
+    finished_video_url: str | None = None
+
+    @property
+    def hook(self) -> KlingHook:
+        """The hook of ``kling_conn_id``; one per operator instance."""
+        from kling_provider.hooks.kling import KlingHook
+
+        hook: KlingHook | None = self.__dict__.get("_hook")
+        if hook is None or hook.kling_conn_id != self.kling_conn_id:
+            hook = self.__dict__["_hook"] = KlingHook(self.kling_conn_id)
+        return hook
+
+    def poller_for(
+        self, context: Mapping[str, Any], ref: TaskRef, *, started_at: float, answered: bool = False
+    ) -> TaskPoller:
+        """Start the state machine of a wait on this worker.
+
+        :param context: Airflow's context.
+        :param ref: whom to wait for.
+        :param started_at: when this try started, epoch seconds.
+        :param answered: whether this wait was answered before.
+        """
+        return TaskPoller(
+            poke_interval=self.poke_interval,
+            deadline=lambda task: deadline_for(
+                context, self.timeout, task.created_at if task else None, started_at
+            ),
+            visible_by=(ref.submitted_at or time.time()) + NOT_FOUND_GRACE_SECONDS,
+            random=random.random,
+            answered=answered,
+        )
+
+    def defer_until_over(self, ref: TaskRef, deadline: float) -> None:
+        """Give the worker back; the triggerer waits."""
+        from kling_provider.triggers.kling import KlingTaskTrigger
+
+        log.info(
+            "Waiting in the triggerer for task %s of %s, until %s at the latest.",
+            ref.task_id,
+            ref.endpoint,
+            datetime.fromtimestamp(deadline).astimezone().isoformat(timespec="seconds"),
+        )
+        self.defer(  # type: ignore[attr-defined]
+            trigger=KlingTaskTrigger(
+                task_id=ref.task_id,
+                endpoint=ref.endpoint,
+                kling_conn_id=self.kling_conn_id,
+                poke_interval=self.poke_interval,
+                deadline=deadline,
+                asked_at=time.time(),
+                external_task_id=ref.external_task_id,
+            ),
+            method_name="execute_complete",
+            timeout=backstop(deadline, self.poke_interval),
+        )
+
+    def wait_here(self, ref: TaskRef, poller: TaskPoller) -> Decision:
+        """Wait on the worker."""
+        while True:
+            decision = self.hook.poll_once(poller, ref.task_id, ref.endpoint)
+            if not isinstance(decision, Wait):
+                return decision
+            time.sleep(decision.seconds)
+
+    def execute_complete(self, context: Mapping[str, Any], event: Any = None) -> dict[str, Any]:
+        """Resume after the trigger fired.
+
+        :param context: Airflow's context.
+        :param event: what the trigger sent.
+        :returns: the finished task, as ``KlingTask.to_dict()``.
+        """
+        decision = decision_of(event)
+        ref = TaskRef.read(event, event.get("endpoint"))
+        if isinstance(decision, TimedOut):  # it may have finished while the event travelled
+            poller = TaskPoller(
+                poke_interval=self.poke_interval,
+                deadline=lambda _: 0.0,
+                visible_by=0.0,
+                random=random.random,
+                answered=True,
+            )
+            decision = self.hook.poll_once(poller, ref.task_id, ref.endpoint)
+        return self.finish(context, ref, decision)
+
+    def finish(self, context: Mapping[str, Any], ref: TaskRef, decision: Decision) -> dict[str, Any]:
+        """Turn the end of a wait into the task's result, or raise what happened.
+
+        :param context: Airflow's context.
+        :param ref: the task that was waited for.
+        :param decision: how the wait ended.
+        """
+        from kling_provider.hooks.kling import finished_task
+
+        if isinstance(decision, Finished):
+            check_echo(decision.task, ref.external_task_id)
+        task = finished_task(decision, ref.task_id, ref.endpoint, self.timeout)
+        seconds = _lasted(task)
+        log.info(
+            "Task %s of %s succeeded%s%s.",
+            task.task_id,
+            task.endpoint,
+            f" after {seconds:.0f} s" if seconds is not None else "",
+            f"; Kling deducted {task.units} units" if task.units is not None else "",
+        )
+        self.finished_video_url = task.videos[0].url if task.videos else None
+        if task.videos and (ti := context.get("ti")) is not None:
+            ti.xcom_push(key="video_url", value=task.videos[0].url)
+            ti.xcom_push(key="video_id", value=task.videos[0].id)
+        return task.to_dict()
+
+
+def positive_seconds(name: str, value: Any, least: float) -> float:
+    """Check a number of seconds given by the user; a timedelta is fine too.
+
+    :raises KlingBadRequestError: if it is not a number or too small.
+    """
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= least:
+        raise KlingBadRequestError(f"{name}={shorten(value, 40)!r}: use {least:g} seconds or more.")
+    return float(seconds)
+
+
+def check_echo(task: KlingTask, external_task_id: str | None) -> KlingTask:
+    """Return ``task`` if it is the one that was submitted.
+
+    :raises KlingBadRequestError: if Kling echoes another external_task_id.
+    """
+    if external_task_id and task.external_task_id and task.external_task_id != external_task_id:
+        raise KlingBadRequestError(
+            f"Task {task.task_id} of {task.endpoint} is not ours: its external_task_id is "
+            f"{shorten(task.external_task_id, 80)!r}, expected {external_task_id!r}. Check where the id came from.",
+            endpoint=task.endpoint,
+            task_id=task.task_id,
+            external_task_id=external_task_id,
+        )
+    return task
+
+
+def deadline_for(
+    context: Mapping[str, Any], timeout: float, created_at: datetime | None, started_at: float
+) -> float:
+    """When the wait is over, in epoch seconds.
+
+    The clock starts when Kling booked the task, so that a retry gets no second helping; after a clear it
+    starts with the new try. Airflow does not apply execution_timeout to a deferred task; this does.
+
+    :param context: Airflow's context.
+    :param timeout: seconds.
+    :param created_at: when Kling booked the task, if known.
+    :param started_at: when this try started, epoch seconds.
+    """
+    start = started_at if created_at is None or times_cleared(context) else created_at.timestamp()
+    limit = getattr(context.get("task"), "execution_timeout", None)
+    if isinstance(limit, timedelta):
+        return min(start + timeout, started_at + limit.total_seconds())
+    return start + timeout
+
+
+def backstop(deadline: float, poke_interval: float) -> timedelta:
+    """Airflow's own limit for the deferral: always later than the trigger's."""
+    return timedelta(seconds=max(0.0, deadline - time.time()) + poke_interval + BACKSTOP_SECONDS)
+
+
+def event_of(decision: Decision) -> dict[str, Any]:
+    """Put the end of a wait into plain values for the trigger's event."""
+    match decision:
+        case Finished(task):
+            return {"status": "finished", "task": task.to_dict()}
+        case TimedOut(status, failure):
+            return {"status": "timeout", "last_status": status, "failure": _failure_to_dict(failure)}
+        case GaveUp(failure):
+            return {"status": "gave_up", "failure": _failure_to_dict(failure)}
+        case _:
+            raise AssertionError(f"the wait is not over: {decision}")
+
+
+def decision_of(event: object) -> Decision:
+    """Read back what :func:`event_of` wrote.
+
+    :raises KlingBadRequestError: for anything else; never taken for a success.
+    """
+    if isinstance(event, Mapping):
+        match event.get("status"):
+            case "finished":
+                return Finished(KlingTask.from_dict(event["task"]))
+            case "timeout":
+                return TimedOut(str(event.get("last_status")), _failure_from_dict(event.get("failure")))
+            case "gave_up":
+                failure = _failure_from_dict(event.get("failure"))
+                if failure is not None:
+                    return GaveUp(failure)
+    raise KlingBadRequestError(
+        f"The trigger sent an event this version does not know: {shorten(event)}. Clear this task; it asks again."
+    )
+
+
+def _lasted(task: KlingTask) -> float | None:
+    if task.created_at is None or task.updated_at is None:
+        return None
+    return (task.updated_at - task.created_at).total_seconds()
+
+
+def _failure_to_dict(failure: Failure | None) -> dict[str, Any] | None:
+    if failure is None:
+        return None
+    return {
+        "reaction": failure.reaction.value,
+        "message": shorten(failure.message),
+        "code": failure.code,
+        "http_status": failure.http_status,
+        "request_id": failure.request_id,
+    }
+
+
+def _failure_from_dict(value: Mapping[str, Any] | None) -> Failure | None:
+    return Failure(**{**value, "reaction": Reaction(value["reaction"])}) if value else None

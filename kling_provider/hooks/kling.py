@@ -50,7 +50,8 @@ from kling_provider.exceptions import (
     from_failure,
 )
 from kling_provider.hooks.config import KlingConfig, read_connection, unknown_extras
-from kling_provider.hooks.outcomes import OnExisting, task_or_raise
+from kling_provider.hooks.intents import Intent
+from kling_provider.hooks.outcomes import OnExisting, OnUnknown, task_or_raise
 from kling_provider.hooks.preparing import PreparedSubmit, prepare
 from kling_provider.hooks.work import Work, current_work
 from kling_provider.media import encode_pictures
@@ -204,15 +205,23 @@ class KlingHook(_KlingBase):
         return self.submit_prepared(prepared, current_work(key))[0]
 
     def submit_prepared(
-        self, prepared: PreparedSubmit, work: Work, *, on_existing: OnExisting = "error"
+        self,
+        prepared: PreparedSubmit,
+        work: Work,
+        *,
+        on_existing: OnExisting = "error",
+        on_unknown: OnUnknown = "fail",
     ) -> tuple[KlingTask, bool]:
         """Create the task of a prepared submit, or find the one this work has already.
 
         :param prepared: what :meth:`prepare` returned.
         :param work: which piece of work it is for.
         :param on_existing: what a task that was there before means, for an id of the caller's choice.
+        :param on_unknown: whether an unclear answer that cannot be looked up may be tried again.
         :returns: the task, and whether it was there before.
         """
+        if not prepared.can_look_up:
+            return self._submit_unseen(prepared, work, on_unknown)
         for external_id, is_first in _ids(prepared, work):
             outcome = self._submit_once(prepared, external_id, is_first)
             if isinstance(outcome, FailedBefore) and prepared.own_id is None:
@@ -221,6 +230,19 @@ class KlingHook(_KlingBase):
             task = task_or_raise(outcome, self.config, prepared, external_id, refuse_existing=refuse)
             return task, getattr(outcome, "how", "posted") == "existed"
         raise _failed_too_often(prepared)
+
+    def _submit_unseen(
+        self, prepared: PreparedSubmit, work: Work, on_unknown: OnUnknown
+    ) -> tuple[KlingTask, bool]:
+        """Submit where the task cannot be looked up by the caller's id: guarded by a record instead."""
+        intent = Intent(self.config, prepared, work, on_unknown)
+        earlier = intent.earlier_task()
+        if earlier is not None:
+            return self.get_task(earlier, endpoint=prepared.endpoint.name), True
+        intent.before_post()
+        outcome = self._submit_once(prepared, prepared.own_id, is_first=True)
+        intent.after_post(outcome)
+        return task_or_raise(outcome, self.config, prepared, prepared.own_id, on_unknown=on_unknown), False
 
     def get_task(self, task_id: str, *, endpoint: str = "image2video") -> KlingTask:
         """Ask for a task.
@@ -457,10 +479,17 @@ class KlingAsyncHook(_KlingBase):
         return (await self.submit_prepared(prepared, current_work(key)))[0]
 
     async def submit_prepared(
-        self, prepared: PreparedSubmit, work: Work, *, on_existing: OnExisting = "error"
+        self,
+        prepared: PreparedSubmit,
+        work: Work,
+        *,
+        on_existing: OnExisting = "error",
+        on_unknown: OnUnknown = "fail",
     ) -> tuple[KlingTask, bool]:
         """See :meth:`KlingHook.submit_prepared`."""
         config = await self.get_config()
+        if not prepared.can_look_up:
+            return await self._submit_unseen(prepared, work, on_unknown)
         for external_id, is_first in _ids(prepared, work):
             outcome = await self._submit_once(prepared, external_id, is_first)
             if isinstance(outcome, FailedBefore) and prepared.own_id is None:
@@ -469,6 +498,19 @@ class KlingAsyncHook(_KlingBase):
             task = task_or_raise(outcome, config, prepared, external_id, refuse_existing=refuse)
             return task, getattr(outcome, "how", "posted") == "existed"
         raise _failed_too_often(prepared)
+
+    async def _submit_unseen(
+        self, prepared: PreparedSubmit, work: Work, on_unknown: OnUnknown
+    ) -> tuple[KlingTask, bool]:
+        config = await self.get_config()
+        intent = Intent(config, prepared, work, on_unknown)
+        earlier = await asyncio.to_thread(intent.earlier_task)
+        if earlier is not None:
+            return await self.get_task(earlier, endpoint=prepared.endpoint.name), True
+        await asyncio.to_thread(intent.before_post)
+        outcome = await self._submit_once(prepared, prepared.own_id, is_first=True)
+        await asyncio.to_thread(intent.after_post, outcome)
+        return task_or_raise(outcome, config, prepared, prepared.own_id, on_unknown=on_unknown), False
 
     async def get_task(self, task_id: str, *, endpoint: str = "image2video") -> KlingTask:
         """See :meth:`KlingHook.get_task`."""
@@ -680,7 +722,7 @@ def finished_task(decision: Decision, task_id: str, endpoint: str, timeout: floa
 
 def _ids(prepared: PreparedSubmit, work: Work) -> list[tuple[str | None, bool]]:
     """The external ids to try in turn: a new number for each task that Kling has failed."""
-    if work.identity is None or prepared.own_id is not None or not prepared.can_look_up:
+    if work.identity is None or prepared.own_id is not None:
         return [(prepared.id_for(work.identity), work.is_first)]
     identity = work.identity
     return [

@@ -17,6 +17,7 @@ from kling_provider.hooks.config import KlingConfig
 from kling_provider.hooks.preparing import PreparedSubmit
 
 OnExisting = Literal["error", "adopt"]
+OnUnknown = Literal["fail", "retry"]
 
 
 def task_or_raise(
@@ -25,7 +26,8 @@ def task_or_raise(
     prepared: PreparedSubmit,
     external_id: str | None,
     *,
-    refuse_existing: bool,
+    refuse_existing: bool = False,
+    on_unknown: OnUnknown = "fail",
 ) -> KlingTask:
     """Return the submitted task.
 
@@ -34,6 +36,7 @@ def task_or_raise(
     :param prepared: the submit.
     :param external_id: the external_task_id that was sent, or None.
     :param refuse_existing: whether a task that was there before is a mistake of the caller.
+    :param on_unknown: whether an unclear answer that cannot be looked up may be tried again.
     :raises KlingError: the class for what happened.
     """
     endpoint = prepared.endpoint.name
@@ -69,6 +72,10 @@ def task_or_raise(
                 failure=failure,
                 endpoint=endpoint,
                 external_task_id=external_id,
+            )
+        case Unknown(failure) if on_unknown == "retry":
+            raise from_failure(
+                failure, _what(endpoint, external_id), endpoint=endpoint, external_task_id=external_id
             )
         case Unknown(failure):
             raise KlingSubmissionUnknownError(

@@ -17,13 +17,23 @@ class Work:
 
     :param identity: what makes it this one; None outside a running task.
     :param is_first: whether nothing can have been sent for it before.
+    :param is_retry: whether this is a retry by Airflow, of an earlier try since the last clear.
+    :param times_cleared: how often the task instance was cleared.
+    :param wants_new: whether a clear asks for a new video.
+    :param key: tells several submits of one task apart.
+    :param store: Airflow's task state (3.3+), or None.
     """
 
     identity: TaskIdentity | None
-    is_first: bool
+    is_first: bool = True
+    is_retry: bool = False
+    times_cleared: int = 0
+    wants_new: bool = False
+    key: str | None = None
+    store: Any = None
 
 
-NO_TASK = Work(None, is_first=True)
+NO_TASK = Work(None)
 
 
 def work_of(
@@ -35,12 +45,14 @@ def work_of(
     :param key: the caller's idempotency_key, instead of the map_index.
     :param on_clear: whether a cleared task finds its old video again or makes a new one.
     """
-    ti = (context or {}).get("ti")
+    context = context or {}
+    ti = context.get("ti")
     names = [getattr(ti, name, None) for name in ("dag_id", "run_id", "task_id")]
     if not all(isinstance(name, str) for name in names):
         return NO_TASK
     dag_id, run_id, task_id = (str(name) for name in names)
-    cleared = times_cleared(context or {})
+    cleared = times_cleared(context)
+    try_number = _number(getattr(ti, "try_number", 1), 1)
     identity = TaskIdentity(
         dag_id,
         run_id,
@@ -49,11 +61,19 @@ def work_of(
         key=key or None,
         clear_no=cleared if on_clear == "resubmit" else 0,
     )
-    return Work(identity, is_first=_number(getattr(ti, "try_number", 1), 1) <= 1 and cleared == 0)
+    return Work(
+        identity,
+        is_first=try_number <= 1 and cleared == 0,
+        is_retry=try_number > cleared + 1,
+        times_cleared=cleared,
+        wants_new=on_clear == "resubmit",
+        key=key or None,
+        store=context.get("task_state_store"),
+    )
 
 
 def times_cleared(context: Mapping[str, Any]) -> int:
-    """How often the task instance was cleared: clearing raises max_tries above the task's retries."""
+    """How many tries came before the last clear: clearing sets max_tries to try_number + retries."""
     ti, task = context.get("ti"), context.get("task")
     retries = _number(getattr(task, "retries", 0), 0)
     return max(0, _number(getattr(ti, "max_tries", retries), retries) - retries)

@@ -14,7 +14,7 @@ from kling_provider.api.pricing import USD_PER_VIDEO_UNIT
 from kling_provider.api.requests import REQUESTS, looks_like_base64
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError
-from kling_provider.hooks.outcomes import OnExisting
+from kling_provider.hooks.outcomes import OnExisting, OnUnknown
 from kling_provider.hooks.preparing import PreparedSubmit
 from kling_provider.hooks.work import OnClear, work_of
 from kling_provider.links.kling import KlingVideoLink
@@ -45,6 +45,8 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
     :param timeout: seconds from Kling's booking to the end of the wait.
     :param on_clear: a cleared task finds its old video again (``reattach``) or makes a new one (``resubmit``).
     :param on_existing: if your own external_task_id is taken: ``error``, or take that task over (``adopt``).
+    :param on_unknown_submission: where the gateway cannot look ids up, an unclear submit fails for a person to
+        check (``fail``), or may be tried again and be paid twice (``retry``).
     :param max_units: refuse before the request if the estimate is above this.
     :raises KlingError: the class for what happened; see ``kling_provider.exceptions``.
     """
@@ -74,6 +76,7 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         timeout: float | timedelta = 3600,
         on_clear: OnClear = "reattach",
         on_existing: OnExisting = "error",
+        on_unknown_submission: OnUnknown = "fail",
         max_units: float | str | Decimal | None = None,
         **kwargs: Any,
     ):
@@ -89,6 +92,9 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         self.timeout = positive_seconds("timeout", timeout, least=1)
         self.on_clear = _one_of("on_clear", on_clear, ("reattach", "resubmit"))
         self.on_existing = _one_of("on_existing", on_existing, ("error", "adopt"))
+        self.on_unknown_submission = _one_of(
+            "on_unknown_submission", on_unknown_submission, ("fail", "retry")
+        )
         self.max_units = None if max_units is None else str(_positive_units(max_units))
         self._submitted: KlingTask | None = None
 
@@ -115,7 +121,9 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         )
         self._check_budget(prepared)
         work = work_of(context, self.idempotency_key, self.on_clear)
-        task, adopted = self.hook.submit_prepared(prepared, work, on_existing=self.on_existing)
+        task, adopted = self.hook.submit_prepared(
+            prepared, work, on_existing=self.on_existing, on_unknown=self.on_unknown_submission
+        )
         self._submitted = task
         ref = self._hand_on(context, prepared, task, adopted)
         if not self.wait_for_completion:

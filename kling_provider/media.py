@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kling_provider.api.errors import InvalidRequest, shorten
+from kling_provider.api.errors import InvalidRequest, shorten, show
 from kling_provider.api.gateways import PictureLimits
 
 _PASSED_THROUGH = re.compile(r"(https?|ftp)://", re.IGNORECASE)
@@ -101,14 +101,14 @@ def _read(field: str, source: str, limits: PictureLimits, roots: Sequence[str]) 
         raise
     except FileNotFoundError:
         raise InvalidRequest(
-            f"{field}={shorten(source)!r}: there is no such file on this worker. Give a path the worker "
+            f"{field}={show(source)}: there is no such file on this worker. Give a path the worker "
             "sees, an object-storage URI or a URL."
         )
     except (OSError, ValueError, ImportError) as error:
-        raise InvalidRequest(f"{field}={shorten(source)!r} cannot be read: {shorten(error)}.")
+        raise InvalidRequest(f"{field}={show(source)} cannot be read: {shorten(error)}.")
     if len(data) > limits.max_bytes:
         raise InvalidRequest(
-            f"{field}={shorten(source)!r} is larger than {limits.max_bytes / 2**20:g} MB. Make it smaller, or "
+            f"{field}={show(source)} is larger than {limits.max_bytes / 2**20:g} MB. Make it smaller, or "
             "give a URL."
         )
     return data
@@ -122,9 +122,7 @@ def _read_file(field: str, source: str, limits: PictureLimits, roots: Sequence[s
     # Not a plain open(): on a named pipe it would wait for a writer for ever.
     with os.fdopen(os.open(real, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise InvalidRequest(
-                f"{field}={shorten(source)!r} is not a regular file. Give the picture itself."
-            )
+            raise InvalidRequest(f"{field}={show(source)} is not a regular file. Give the picture itself.")
         return file.read(limits.max_bytes + 1)
 
 
@@ -149,7 +147,7 @@ def _local(source: str) -> str:
 
 def _outside(field: str, source: str, roots: Sequence[str]) -> InvalidRequest:
     return InvalidRequest(
-        f"{field}={shorten(source)!r} lies outside the connection's media_roots ({', '.join(roots)}). Put the "
+        f"{field}={show(source)} lies outside the connection's media_roots ({', '.join(roots)}). Put the "
         "picture there, or add its folder to media_roots."
     )
 

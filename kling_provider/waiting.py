@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from kling_provider.api.endpoints import check_id
-from kling_provider.api.errors import Failure, InvalidRequest, Reaction, shorten
+from kling_provider.api.errors import Failure, InvalidRequest, Reaction, shorten, show
 from kling_provider.api.polling import (
     NOT_FOUND_GRACE_SECONDS,
     Decision,
@@ -66,14 +66,19 @@ class TaskRef:
             if isinstance(value, Mapping):
                 when = value.get("submitted_at") or value.get("created_at")
                 return cls(
-                    check_id(value.get("task_id"), "kling_task_id"),
+                    check_id(_text(value.get("task_id")), "kling_task_id"),
                     str(value.get("endpoint") or endpoint),
                     value.get("external_task_id") or None,
                     datetime.fromisoformat(when).timestamp() if when else None,
                 )
-            return cls(check_id(value, "kling_task_id"), endpoint)
+            return cls(check_id(_text(value), "kling_task_id"), endpoint)
         except InvalidRequest as error:
             raise KlingBadRequestError(f"Nothing was asked. {error}", endpoint=endpoint)
+
+
+def _text(value: object) -> object:
+    """An id of digits becomes a number where a DAG renders templates as native objects."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class WaitsForTask:
@@ -201,7 +206,7 @@ def positive_seconds(name: str, value: Any, least: float) -> float:
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= least:
-        raise KlingBadRequestError(f"{name}={shorten(value, 40)!r}: use {least:g} seconds or more.")
+        raise KlingBadRequestError(f"{name}={show(value, 40)}: use {least:g} seconds or more.")
     return float(seconds)
 
 
@@ -213,7 +218,7 @@ def check_echo(task: KlingTask, external_task_id: str | None) -> KlingTask:
     if external_task_id and task.external_task_id and task.external_task_id != external_task_id:
         raise KlingBadRequestError(
             f"Task {task.task_id} of {task.endpoint} is not ours: its external_task_id is "
-            f"{shorten(task.external_task_id, 80)!r}, expected {external_task_id!r}. Check where the id came from.",
+            f"{show(task.external_task_id, 80)}, expected {external_task_id!r}. Check where the id came from.",
             endpoint=task.endpoint,
             task_id=task.task_id,
             external_task_id=external_task_id,

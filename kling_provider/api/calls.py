@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from kling_provider.api.endpoints import MAX_PAGE, MAX_PAGE_SIZE, Endpoint, path_segment
-from kling_provider.api.errors import ApiFailure, Failure, InvalidRequest, Reaction, shorten
+from kling_provider.api.errors import ApiFailure, Failure, InvalidRequest, Reaction, shorten, show
 from kling_provider.api.replies import Envelope
 from kling_provider.api.tasks import KlingTask, decode_task
 
@@ -103,7 +103,7 @@ class Routes:
         """Ask for one page of the account's tasks. Their order is not documented."""
         for name, value, most in (("page", page, MAX_PAGE), ("page_size", page_size, MAX_PAGE_SIZE)):
             if not isinstance(value, int) or not 1 <= value <= most:
-                raise InvalidRequest(f"{name}={shorten(value, 20)!r}: use a whole number from 1 to {most}.")
+                raise InvalidRequest(f"{name}={show(value, 20)}: use a whole number from 1 to {most}.")
         return Call(
             "GET",
             self.prefix + endpoint.list_path,

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import quote
 
-from kling_provider.api.errors import InvalidRequest, shorten
+from kling_provider.api.errors import InvalidRequest, show
 
 Dialect = Literal["classic", "new"]
 Kind = Literal["video", "image", "audio", "account"]
@@ -79,20 +79,20 @@ def endpoint_for(name: str) -> Endpoint:
     :raises InvalidRequest: for a name that is not in the table, with the closest one.
     """
     if not isinstance(name, str):
-        raise InvalidRequest(f"endpoint={shorten(name, 60)!r} is not a name: give one of {known_names()}.")
+        raise InvalidRequest(f"endpoint={show(name, 60)} is not a name: give one of {known_names()}.")
     if name in ENDPOINTS:
         return ENDPOINTS[name]
     if name.startswith("/"):
         if not _RAW_PATH.fullmatch(name) or any(set(part) == {"."} for part in name.split("/") if part):
             raise InvalidRequest(
-                f"endpoint={shorten(name, 80)!r} is not a plain path: letters, digits and _.~- between "
+                f"endpoint={show(name, 80)} is not a plain path: letters, digits and _.~- between "
                 "slashes, no query and no dots-only part."
             )
         return Endpoint(name, "classic", "video", name, typical_seconds=180)
     close = get_close_matches(name, ENDPOINTS, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise InvalidRequest(
-        f"endpoint={shorten(name, 60)!r} is not known.{hint} Known: {known_names()}; or a raw path "
+        f"endpoint={show(name, 60)} is not known.{hint} Known: {known_names()}; or a raw path "
         "that starts with '/'."
     )
 
@@ -110,7 +110,7 @@ def check_id(value: object, field: str = "task_id") -> str:
     if isinstance(value, str) and _SAFE_ID.fullmatch(value) and set(value) != {"."}:
         return value
     raise InvalidRequest(
-        f"{field}={shorten(value, 60)!r} is not a task id: letters, digits and _.:=- only. "
+        f"{field}={show(value, 60)} is not a task id: letters, digits and _.:=- only. "
         "Pass the id that the submit returned."
     )
 

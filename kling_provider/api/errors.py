@@ -125,6 +125,11 @@ def shorten(value: object, limit: int = SHOWN_CHARACTERS) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 
+def show(value: object, limit: int = SHOWN_CHARACTERS) -> str:
+    """Show a wrong value the way it would be written in Python, shortened."""
+    return repr(shorten(value, limit)) if isinstance(value, str) else shorten(repr(value), limit)
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One request that did not give what it should.

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from kling_provider.api.errors import InvalidRequest, shorten
+from kling_provider.api.errors import InvalidRequest, show
 
 _USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+\?\S+")
@@ -94,7 +94,7 @@ def check_user_id(value: str) -> str:
     if is_fit and any(character.isalpha() for character in value):
         return value
     raise InvalidRequest(
-        f"external_task_id={shorten(value, 80)!r} cannot be used: 1 to 64 of letters, digits, _ and -, with "
+        f"external_task_id={show(value, 80)} cannot be used: 1 to 64 of letters, digits, _ and -, with "
         "at least one letter, and not 'None'. Leave it out to have one derived."
     )
 

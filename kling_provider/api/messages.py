@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from kling_provider.api.errors import shorten
+from kling_provider.api.errors import show
 
 #: How much of a wrong value is shown. Enough to recognise it, too little to leak a picture.
 SHOWN = 32
@@ -43,7 +43,7 @@ def _sentence(item: Mapping[str, Any], request: Mapping[str, Any], model: type[B
     value = _value(request, location)
     if isinstance(value, dict | list) and item["type"] == "value_error":
         return f"{name}: {rule}."
-    return f"{name}={shorten(value, SHOWN)!r} {rule}." if value is not None else f"{name}: {rule}."
+    return f"{name}={show(value, SHOWN)} {rule}." if value is not None else f"{name}: {rule}."
 
 
 def _rule(  # noqa: PLR0911 - one return per kind of mistake reads best

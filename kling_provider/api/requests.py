@@ -25,7 +25,7 @@ from kling_provider.api.capabilities import (
     models_with_duration,
 )
 from kling_provider.api.endpoints import Endpoint
-from kling_provider.api.errors import InvalidRequest, shorten
+from kling_provider.api.errors import InvalidRequest, show
 from kling_provider.api.identity import check_user_id
 from kling_provider.api.messages import explain
 
@@ -322,7 +322,7 @@ def check_request(
     :raises InvalidRequest: naming field, value, rule and way out, all problems at once.
     """
     if not isinstance(request, Mapping):
-        raise InvalidRequest(f"request={shorten(request, 60)!r} is not a dict of Kling's fields.")
+        raise InvalidRequest(f"request={show(request, 60)} is not a dict of Kling's fields.")
     fields = {str(name): value for name, value in request.items() if value is not None and value != ""}
     model_class = REQUESTS.get(endpoint.name)
     if model_class is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 from kling_provider.api.auth import Bearer, Credentials, KeyPair
 from kling_provider.api.calls import Routes
 from kling_provider.api.endpoints import Endpoint
-from kling_provider.api.errors import shorten
+from kling_provider.api.errors import show
 from kling_provider.api.gateways import (
     DEFAULT_GATEWAY,
     DEFAULT_REGION,
@@ -72,7 +73,7 @@ class KlingConfig:
     :param media_roots: where pictures may be read from; empty allows all.
     :param result_hosts: private hosts that results may be fetched from.
     :param pictures: limits of picture inputs.
-    :param http_extras: proxies, verify, cert, trust_env, as the HTTP provider takes them.
+    :param http_extras: proxies (per scheme), verify, cert, trust_env, as the HTTP provider takes them.
     """
 
     conn_id: str
@@ -101,6 +102,15 @@ class KlingConfig:
     def is_loopback(self) -> bool:
         """Whether the API itself runs on this machine (the simulator)."""
         return is_loopback_host(urlsplit(self.base_url).hostname or "")
+
+    def proxy_for(self, url: str) -> str | None:
+        """The proxy that requests to ``url`` go through, from the connection or else the environment."""
+        from requests.utils import get_environ_proxies, select_proxy
+
+        proxies = self.http_extras.get("proxies")
+        if not proxies and self.http_extras.get("trust_env") is not False:
+            proxies = get_environ_proxies(url)
+        return select_proxy(url, proxies)
 
     @property
     def console_url(self) -> str | None:
@@ -144,11 +154,10 @@ def is_loopback_host(host: str) -> bool:
 
 
 def _read(conn_id: str, conn: ConnectionLike, extra: Mapping[str, Any]) -> KlingConfig:
-    gateway = _choice(GATEWAYS, "gateway", extra.get("gateway", DEFAULT_GATEWAY))
+    gateway = GATEWAYS[_choice(GATEWAYS, "gateway", extra.get("gateway", DEFAULT_GATEWAY))]
     region = ""
     if DEFAULT_REGION in gateway.hosts:
-        region = str(extra.get("region", DEFAULT_REGION))
-        _choice(gateway.hosts, "region", region)
+        region = _choice(gateway.hosts, "region", extra.get("region", DEFAULT_REGION))
     base_url, path = _base_url(conn, gateway.hosts.get(region, ""), allow_http=_flag(extra, "allow_http"))
     prefix = str(extra.get("path_prefix", path or gateway.path_prefix)).rstrip("/")
     if prefix and not prefix.startswith("/"):
@@ -166,14 +175,15 @@ def _read(conn_id: str, conn: ConnectionLike, extra: Mapping[str, Any]) -> Kling
         media_roots=_texts(extra, "media_roots"),
         result_hosts=_texts(extra, "result_hosts"),
         pictures=_limits(gateway.pictures, _plain(extra.get("picture_limits", {}))),
-        http_extras={name: _plain(extra[name]) for name in _HTTP_EXTRAS if name in extra},
+        http_extras=_http_extras(extra),
     )
 
 
-def _choice(table: Mapping[str, Any], name: str, value: object) -> Any:
-    if value not in table:
-        raise ValueError(f"extra {name}={shorten(value, 40)!r} is not known. Use one of {', '.join(table)}.")
-    return table[str(value)]
+def _choice(table: Mapping[str, Any], name: str, value: object) -> str:
+    text = str(value).strip()
+    if text not in table:
+        raise ValueError(f"extra {name}={show(value, 40)} is not known. Use one of {', '.join(table)}.")
+    return text
 
 
 def _base_url(conn: ConnectionLike, default: str, *, allow_http: bool) -> tuple[str, str]:
@@ -182,13 +192,15 @@ def _base_url(conn: ConnectionLike, default: str, *, allow_http: bool) -> tuple[
     if not host:
         raise ValueError("host is empty, and gateway 'custom' has no host of its own. Set the host.")
     if "://" not in host:
+        if host.count(":") > 1 and not host.startswith("["):
+            host = f"[{host}]"  # an IPv6 address, as people write it where it stands alone
         bare = urlsplit(f"//{host}").hostname or ""
         guess = "http" if is_loopback_host(bare) else "https"
         host = f"{conn.schema if conn.schema in ('http', 'https') else guess}://{host}"
     parts = urlsplit(host)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(
-            f"host={shorten(parts._replace(netloc=parts.hostname or '').geturl(), 80)!r} is no web host."
+            f"host={show(parts._replace(netloc=parts.hostname or '').geturl(), 80)} is no web host."
         )
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("host holds more than scheme, name, port and path. Put the key into the password.")
@@ -228,13 +240,9 @@ def _query_path(value: object) -> str | None:
     try:
         template.format(endpoint="e", task_id="t")
     except (KeyError, IndexError, ValueError):
-        raise ValueError(
-            f"extra query_path={shorten(template, 80)!r} may hold {{endpoint}} and {{task_id}} only."
-        )
+        raise ValueError(f"extra query_path={show(template, 80)} may hold {{endpoint}} and {{task_id}} only.")
     if not template.startswith("/") or "{task_id}" not in template:
-        raise ValueError(
-            f"extra query_path={shorten(template, 80)!r} must start with '/' and hold {{task_id}}."
-        )
+        raise ValueError(f"extra query_path={show(template, 80)} must start with '/' and hold {{task_id}}.")
     return template
 
 
@@ -244,7 +252,7 @@ def _external_id(value: object) -> dict[str, ExternalIdUse]:
     table = plain if isinstance(plain, Mapping) else {"*": plain}
     if not all(use in uses for use in table.values()):
         raise ValueError(
-            f"extra external_id={shorten(value, 60)!r}: use lookup, list or none, for all or per endpoint."
+            f"extra external_id={show(value, 60)}: use lookup, list or none, for all or per endpoint."
         )
     return dict(table)
 
@@ -259,9 +267,9 @@ def _timeout(value: object) -> tuple[float, float]:
         else:
             connect, read = min(CONNECT_SECONDS, float(str(plain))), float(str(plain))
     except (TypeError, ValueError):
-        raise ValueError(f"extra timeout={shorten(value, 40)!r}: use seconds, or [connect, read] in seconds.")
+        raise ValueError(f"extra timeout={show(value, 40)}: use seconds, or [connect, read] in seconds.")
     if not (0 < connect < 3600 and 0 < read < 3600):
-        raise ValueError(f"extra timeout={shorten(value, 40)!r}: use more than 0 and less than 3600 seconds.")
+        raise ValueError(f"extra timeout={show(value, 40)}: use more than 0 and less than 3600 seconds.")
     return connect, read
 
 
@@ -269,23 +277,45 @@ def _texts(extra: Mapping[str, Any], name: str) -> tuple[str, ...]:
     value = _plain(extra.get(name, []))
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
-        raise ValueError(f"extra {name}={shorten(value, 60)!r}: use a list, or text separated by commas.")
+        raise ValueError(f"extra {name}={show(value, 60)}: use a list, or text separated by commas.")
     return tuple(item.strip() for item in items if item.strip())
 
 
 def _limits(limits: PictureLimits, overrides: object) -> PictureLimits:
     if not isinstance(overrides, Mapping):
-        raise ValueError(f"extra picture_limits={shorten(overrides, 60)!r}: use a JSON object.")
+        raise ValueError(f"extra picture_limits={show(overrides, 60)}: use a JSON object.")
     try:
         return replace(limits, **{name: _number(item) for name, item in overrides.items()})
     except (TypeError, ValueError):
         names = ", ".join(PictureLimits.__dataclass_fields__)
-        raise ValueError(f"extra picture_limits={shorten(overrides, 60)!r}: use numbers for {names}.")
+        raise ValueError(f"extra picture_limits={show(overrides, 60)}: use numbers for {names}.")
 
 
 def _number(value: object) -> Any:
     number = float(str(value))
     return int(number) if number.is_integer() else number
+
+
+def _http_extras(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Under one name each, and proxies per scheme: the HTTP provider passes a text on, and it is not used."""
+    plain = {name: _plain(extra[name]) for name in _HTTP_EXTRAS if name in extra}
+    for other, name in (("proxy", "proxies"), ("verify_ssl", "verify")):
+        if other in plain:
+            plain.setdefault(name, plain.pop(other))
+            plain.pop(other, None)
+    if isinstance(plain.get("proxies"), str):
+        plain["proxies"] = dict.fromkeys(("http", "https"), plain["proxies"])
+    if not isinstance(plain.get("proxies", {}), Mapping):
+        raise ValueError("extra proxies: use an address, or a JSON object with one per scheme.")
+    certificates = plain.get("cert") or []
+    for name, path in (("verify", plain.get("verify")), *(("cert", item) for item in _listed(certificates))):
+        if isinstance(path, str) and not os.path.exists(path):
+            raise ValueError(f"extra {name}={show(path, 120)}: there is no such file on this machine.")
+    return plain
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _flag(extra: Mapping[str, Any], name: str) -> bool:

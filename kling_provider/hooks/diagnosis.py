@@ -38,6 +38,8 @@ def diagnose(hook: KlingHook) -> tuple[bool, str]:
     except KlingAccountError as error:
         return False, f"The key is right, but the account may not do this: {error}"
     except KlingServerError as error:
+        if error.code:
+            return False, f"Kling answers ({where}), but has a problem of its own: {error}"
         status = "does not answer" if error.http_status is None else "answers, but not like Kling"
         return False, f"{where} {status}; check host, proxy and TLS: {error}"
     except KlingError as error:

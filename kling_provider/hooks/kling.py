@@ -378,6 +378,10 @@ class KlingHook(_KlingBase):
                 headers=headers,
                 timeout=config.timeout,
                 allow_redirects=False,
+                # Said here because requests lets the environment win over its session: a REQUESTS_CA_BUNDLE
+                # over the connection's verify, an HTTPS_PROXY over its proxies.
+                verify=self._session.verify,
+                proxies=dict(self._session.proxies),
             )
         except requests.RequestException as error:
             raise ApiFailure(_network_failure(error, never_sent=_requests_never_sent(error)))
@@ -391,7 +395,10 @@ class KlingHook(_KlingBase):
 
     @cached_property
     def _session(self) -> requests.Session:
-        return _SessionMaker(self.config).get_conn()
+        session = _SessionMaker(self.config).get_conn()
+        # Otherwise requests replaces our Authorization by what a ~/.netrc says about the host.
+        session.auth = _keep_authorization
+        return session
 
     def _submit_once(self, prepared: PreparedSubmit, external_id: str | None, is_first: bool) -> Outcome:
         machine = Submission(
@@ -608,7 +615,7 @@ class KlingAsyncHook(_KlingBase):
                 data=_encoded(call),
                 headers=headers,
                 allow_redirects=False,
-                proxy=_proxy(config),
+                proxy=config.proxy_for(config.base_url),
             ) as response:
                 reply = Reply(
                     response.status,
@@ -628,7 +635,7 @@ class KlingAsyncHook(_KlingBase):
                     total=None, connect=connect, sock_connect=connect, sock_read=read
                 ),
                 connector=aiohttp.TCPConnector(ssl=_tls(config)),
-                trust_env=config.http_extras.get("trust_env") is not False,
+                trust_env=False,  # a ~/.netrc would fail every request; proxy_for reads the proxies
             )
         return self._client
 
@@ -814,15 +821,12 @@ def _aiohttp_never_sent(error: Exception) -> bool:
     return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
 
 
-def _proxy(config: KlingConfig) -> str | None:
-    proxies = config.http_extras.get("proxies") or config.http_extras.get("proxy")
-    if isinstance(proxies, Mapping):
-        return proxies.get(config.base_url.partition("://")[0])
-    return proxies or None
+def _keep_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _tls(config: KlingConfig) -> bool | ssl.SSLContext:
-    verify = config.http_extras.get("verify", config.http_extras.get("verify_ssl", True))
+    verify = config.http_extras.get("verify", True)
     cert = config.http_extras.get("cert")
     if verify is False:
         return False

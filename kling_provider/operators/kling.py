@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,8 @@ from kling_provider.hooks.work import OnClear, work_of
 from kling_provider.links.kling import KlingVideoLink
 from kling_provider.triggers.kling import kill_message
 from kling_provider.waiting import TaskRef, WaitsForTask, positive_seconds
+
+log = logging.getLogger(__name__)
 
 
 class KlingSubmitOperator(WaitsForTask, BaseOperator):
@@ -137,7 +140,7 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
     def on_kill(self) -> None:
         """Say what goes on: Kling has no way to cancel."""
         if self._submitted is not None:
-            self.log.warning("%s", kill_message(self._submitted.task_id, self._submitted.endpoint))
+            log.warning("%s", kill_message(self._submitted.task_id, self._submitted.endpoint))
 
     def _hand_on(
         self, context: Mapping[str, Any], prepared: PreparedSubmit, task: KlingTask, adopted: bool
@@ -145,7 +148,7 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         """Push what is needed to find the task again; a bare id is not enough to ask for it."""
         submitted_at = task.created_at or datetime.now(UTC)
         cost = prepared.estimated_units
-        self.log.info(
+        log.info(
             "%s task %s of %s (model %s%s).",
             "Found" if adopted else "Submitted",
             task.task_id,
@@ -359,6 +362,6 @@ def _positive_units(value: float | str | Decimal) -> Decimal:
         units = Decimal(str(value))
     except InvalidOperation:
         units = Decimal(0)
-    if not units > 0:
+    if units.is_nan() or units <= 0:
         raise KlingBadRequestError(f"max_units={value!r}: use a number above 0.")
     return units

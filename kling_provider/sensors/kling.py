@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -19,6 +20,8 @@ from kling_provider.api.polling import TaskPoller, Wait
 from kling_provider.links.kling import KlingVideoLink
 from kling_provider.triggers.kling import kill_message
 from kling_provider.waiting import TaskRef, WaitsForTask, positive_seconds
+
+log = logging.getLogger(__name__)
 
 
 class KlingTaskSensor(WaitsForTask, BaseSensorOperator):
@@ -95,7 +98,7 @@ class KlingTaskSensor(WaitsForTask, BaseSensorOperator):
     def on_kill(self) -> None:
         """Say what goes on: Kling has no way to cancel."""
         ref = self._ref()
-        self.log.warning("%s", kill_message(ref.task_id, ref.endpoint))
+        log.warning("%s", kill_message(ref.task_id, ref.endpoint))
 
     def _ref(self) -> TaskRef:
         return TaskRef.read(self.kling_task_id, self.endpoint)

@@ -41,15 +41,18 @@ def check_target(
     :param resolve: gives the addresses of a name.
     :raises KlingBadRequestError: if it must not be fetched.
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
+    try:
+        parts = urlsplit(url)
+        host, given_port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise KlingBadRequestError(f"The result {shorten(url.partition('?')[0], 120)!r} is no web address ({error}).")
     shown = shorten(f"{parts.scheme}://{host}{parts.path}", 120)
     if parts.scheme not in ("http", "https") or not host:
         raise KlingBadRequestError(f"The result {shown!r} is no web address; it is not fetched.")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    port = given_port or (443 if parts.scheme == "https" else 80)
     try:
         addresses = (resolve or _resolve)(host, port)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise ConnectionError(f"{host} cannot be resolved: {error}")
     is_allowed = host in allowed_hosts or f"{host}:{port}" in allowed_hosts
     kinds = [ipaddress.ip_address(address.partition("%")[0]) for address in addresses]
@@ -67,9 +70,14 @@ def check_target(
 
 _WAY_OUT = "If that host is yours, add it to the connection's extra result_hosts."
 
+#: A NAT64 gateway sends these on to the IPv4 address in their last four bytes.
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
 
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
+    if address in _NAT64:
+        mapped = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.is_global and not address.is_multicast and (mapped is None or _is_public(mapped))
 
 

@@ -50,7 +50,8 @@ def recognise(file: BinaryIO) -> MediaType:
         return _JPEG
     if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
         return _WAV
-    if head.startswith(b"ID3") or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE0 == 0xE0):
+    is_frame = head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE0 == 0xE0
+    if head.startswith(b"ID3") or (is_frame and head[1] != 0xFE):  # FF FE begins a text in UTF-16
         return _MP3
     raise NotMedia(f"is not a video, picture or sound; it begins with {head!r}" if head else "is empty")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -25,6 +27,7 @@ ATTEMPTS = 6
 #: The host does not know the URL any more: Kling is asked for a fresh one.
 _EXPIRED = (403, 404, 410)
 _MAX_REFRESHES = 2
+_SOME_PUBLIC_ADDRESS = "1.1.1.1"
 
 
 class _Interrupted(Exception):
@@ -168,11 +171,15 @@ class Download:
             headers["Range"] = f"bytes={offset}-"
             if self._etag:
                 headers["If-Range"] = self._etag
-        proxy = self._proxy(url)
-        if proxy:  # the proxy resolves names, so addresses are its to guard
-            if not url.startswith("https://"):
-                raise KlingBadRequestError("The result is not https; it is not fetched through a proxy.")
-            manager = urllib3.ProxyManager(proxy, **self._tls(), timeout=self._timeout())
+        proxy = None if self.config.is_loopback else self.config.proxy_for(url)
+        if proxy:  # the proxy resolves names, so their addresses are its to guard
+            check_target(url, allowed_hosts=self.config.result_hosts, resolve=_as_written)
+            manager = urllib3.ProxyManager(
+                proxy,
+                proxy_headers=requests.adapters.HTTPAdapter().proxy_headers(proxy),
+                timeout=self._timeout(),
+                **self._tls(),
+            )
             return manager.request(
                 "GET", url, headers=headers, preload_content=False, redirect=False, retries=False
             )
@@ -180,7 +187,7 @@ class Download:
             url, allowed_hosts=self.config.result_hosts, allow_loopback=self.config.is_loopback
         )
         pool = self._pool(target)
-        path = target.url._replace(scheme="", netloc="", fragment="").geturl() or "/"
+        path = (target.url.path or "/") + (f"?{target.url.query}" if target.url.query else "")
         headers["Host"] = target.url.netloc.rpartition("@")[2]
         return pool.urlopen(
             "GET", path, headers=headers, preload_content=False, redirect=False, retries=False
@@ -205,28 +212,32 @@ class Download:
         return urllib3.Timeout(connect=connect, read=read)
 
     def _tls(self) -> dict[str, Any]:
-        verify = self.config.http_extras.get("verify", True)
+        extras = self.config.http_extras
+        verify = extras.get("verify", True)
         if verify is False:
             return {"cert_reqs": "CERT_NONE"}
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") if extras.get("trust_env") is not False else None
+        if isinstance(verify, str):
+            bundle = verify
         return {
             "cert_reqs": "CERT_REQUIRED",
-            "ca_certs": verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH,
+            "ca_certs": bundle or requests.utils.DEFAULT_CA_BUNDLE_PATH,
         }
-
-    def _proxy(self, url: str) -> str | None:
-        if self.config.is_loopback:
-            return None
-        proxies = self.config.http_extras.get("proxies") or self.config.http_extras.get("proxy")
-        if not proxies and self.config.http_extras.get("trust_env") is not False:
-            proxies = requests.utils.get_environ_proxies(url)
-        if isinstance(proxies, str):
-            return proxies
-        return (proxies or {}).get(url.partition("://")[0])
 
 
 def _start_over(file: BinaryIO) -> None:
     file.seek(0)
     file.truncate()
+
+
+def _as_written(host: str, port: int) -> list[str]:
+    """The address of a host that is written as one; a name counts as public."""
+    if host == "localhost":
+        return ["127.0.0.1"]
+    try:
+        return [str(ipaddress.ip_address(host.partition("%")[0]))]
+    except ValueError:
+        return [_SOME_PUBLIC_ADDRESS]
 
 
 def _content_range(value: str) -> tuple[int | None, int | None]:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator, ObjectStoragePath
 
-from kling_provider.api.errors import shorten
+from kling_provider.api.errors import show
 from kling_provider.api.tasks import FAILED, KlingTask
 from kling_provider.exceptions import KlingBadRequestError, KlingTaskFailedError, KlingUnreadableResponseError
 from kling_provider.transfers.containers import MediaType, NotMedia, recognise
@@ -115,6 +115,14 @@ class KlingToObjectStorageOperator(BaseOperator):
                 endpoint=task.endpoint,
                 task_id=task.task_id,
             )
+        names = {str(self._path(task, index, item, "")) for index, item in enumerate(items)}
+        if len(names) < len(items):
+            raise KlingBadRequestError(
+                f"filename={show(self.filename, 80)} gives several of the {len(items)} files of task {task.task_id} "
+                "the same name. Put {index} or {media_id} into it.",
+                endpoint=task.endpoint,
+                task_id=task.task_id,
+            )
         manifest = [self._store(task, index, item) for index, item in enumerate(items)]
         self._emit(context, task, manifest)
         return manifest
@@ -122,7 +130,13 @@ class KlingToObjectStorageOperator(BaseOperator):
     def _finished_task(self) -> KlingTask:
         value = self.task
         if isinstance(value, Mapping) and "videos" in value:
-            task = KlingTask.from_dict(value)
+            try:
+                task = KlingTask.from_dict(value)
+            except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+                raise KlingBadRequestError(
+                    f"task={show(sorted(map(str, value)), 80)} is no KlingTask.to_dict() ({error}). Give the sensor's result, the "
+                    "submit's kling_task, or a task id."
+                )
         else:
             ref = TaskRef.read(value, self.endpoint)
             task = self.hook.get_task(ref.task_id, endpoint=ref.endpoint)
@@ -179,7 +193,7 @@ class KlingToObjectStorageOperator(BaseOperator):
             )
         except (KeyError, IndexError, ValueError) as error:
             raise KlingBadRequestError(
-                f"filename={shorten(self.filename, 80)!r} may hold {{task_id}}, {{media_id}}, {{index}} and "
+                f"filename={show(self.filename, 80)} may hold {{task_id}}, {{media_id}}, {{index}} and "
                 f"{{extension}} only ({type(error).__name__}: {error})."
             )
         folder = (
@@ -187,13 +201,20 @@ class KlingToObjectStorageOperator(BaseOperator):
         )
         if ".." in name.split("/") or ".." in folder.split("/") or name.startswith("/"):
             raise KlingBadRequestError(
-                f"destination={shorten(self.destination, 80)!r} with filename={shorten(self.filename, 80)!r} leads "
+                f"destination={show(self.destination, 80)} with filename={show(self.filename, 80)} leads "
                 "out of its folder ('..'). Write the folder out."
             )
         return ObjectStoragePath(folder.rstrip("/") + "/" + name, conn_id=self.storage_conn_id)
 
     def _stored(self, task: KlingTask, index: int, item: _Item) -> tuple[ObjectStoragePath, MediaType] | None:
-        """Find the file where an earlier try put it. Files appear whole, so one that is there is whole."""
+        """Find the file where an earlier try put it. Files appear whole, so one that is there is whole.
+
+        Only under a name that no other task's file has: a ``latest.mp4`` may be the video of yesterday.
+        """
+        if not {"{task_id}", "{media_id}"} & set(re.findall(r"{\w+}", self.filename)) and (
+            task.task_id not in f"{self.destination}/{self.filename}"
+        ):
+            return None
         for extension in ("mp4", "png", "jpg", "mp3", "wav"):
             path = self._path(task, index, item, extension)
             if path.exists():

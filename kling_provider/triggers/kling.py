@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +14,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from kling_provider.api.errors import Failure, Reaction
 from kling_provider.api.polling import NOT_FOUND_GRACE_SECONDS, Decision, TaskPoller, Wait
 from kling_provider.waiting import event_of
+
+log = logging.getLogger(__name__)
 
 #: Not before so many seconds after the deferral: an event that overtakes the executor's report that the
 #: worker is done makes the scheduler fail the task ("finished with state success, but queued").
@@ -67,7 +70,7 @@ class KlingTaskTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Say what goes on: Kling has no way to cancel."""
-        self.log.warning("%s", kill_message(self.arguments["task_id"], self.arguments["endpoint"]))
+        log.warning("%s", kill_message(self.arguments["task_id"], self.arguments["endpoint"]))
 
     async def _wait(self) -> Decision:
         from kling_provider.exceptions import KlingBadRequestError

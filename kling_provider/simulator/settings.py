@@ -1,0 +1,96 @@
+"""What can be turned at the simulator while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Knobs(BaseModel):
+    """A frozen set of values given by name; an unknown name is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Any:
+        """Check ``values``.
+
+        :raises ValueError: naming each wrong value, and what is known.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            wrong = [
+                f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+                for item in error.errors(include_url=False)
+            ]
+            raise ValueError(f"{'; '.join(wrong)}. Known: {', '.join(cls.model_fields)}.") from None
+
+
+class Settings(Knobs):
+    """How this Kling behaves.
+
+    :param speed: how many simulated seconds of work fit into a real one.
+    :param task_seconds: how long a task works, in simulated seconds; a number, or one per endpoint.
+        Without it, the endpoint's usual time, give or take 10 %.
+    :param concurrency: slots per account and kind.
+    :param balance_units: units the account has in all; more is refused with 1102. None: never used up.
+    :param list_order: order of the list answers, which Kling does not document.
+    :param lookup_lag: real seconds until a new task can be found by external id or in the list.
+    :param query_lag: real seconds until a new task can be found by its own id.
+    :param unique_lag: real seconds until a second create with the same external id is noticed.
+    :param accepts_duplicates: never notice it.
+    :param reuses_failed_id: let the external id of a failed task be used again.
+    :param drops_external_id: swallow external_task_id; None: as the gateway does (dmxapi does).
+    :param localised_messages: answer errors in Chinese.
+    :param strict: refuse what the vendor's capability matrix does not list, and retired models.
+    :param clock_skew: seconds this server's clock is ahead of ours: in checking tokens and in all it tells.
+    :param url_ttl: real seconds a result's address is good for after it was told; None: as the result.
+    :param result_ttl: real seconds a result is kept after it was made; None: the gateway's days.
+    """
+
+    speed: Annotated[float, Field(gt=0)] = 20
+    task_seconds: Seconds | dict[str, Seconds] | None = None
+    concurrency: Annotated[int, Field(ge=0)] = 20
+    balance_units: Decimal | None = None
+    list_order: Literal["newest", "oldest", "shuffled"] = "newest"
+    lookup_lag: Seconds = 0
+    query_lag: Seconds = 0
+    unique_lag: Seconds = 0
+    accepts_duplicates: bool = False
+    reuses_failed_id: bool = False
+    drops_external_id: bool | None = None
+    localised_messages: bool = False
+    strict: bool = False
+    clock_skew: float = 0
+    url_ttl: Seconds | None = None
+    result_ttl: Seconds | None = None
+
+
+class Script(Knobs):
+    """What becomes of the next task.
+
+    :param outcome: ``succeed``; ``fail``; ``stuck`` (runs for ever); ``vanish`` (cannot be found);
+        ``no_result`` (succeeds without one); ``unknown_word`` (works under a status nobody knows).
+    :param message: Kling's reason, for ``fail``.
+    :param word: the status, for ``unknown_word``.
+    :param seconds: how long it works, in simulated seconds.
+    :param vanish_seconds: real seconds it cannot be found, for ``vanish``; None: for ever.
+    :param videos: how many videos it makes.
+    :param endpoint: only for a task of this endpoint.
+    :param times: for how many tasks.
+    """
+
+    outcome: Literal["succeed", "fail", "stuck", "vanish", "no_result", "unknown_word"] = "succeed"
+    message: str = "Failure to pass the risk control system"
+    word: str = "queueing"
+    seconds: Seconds | None = None
+    vanish_seconds: Seconds | None = None
+    videos: Annotated[int, Field(ge=1, le=9)] = 1
+    endpoint: str | None = None
+    times: Annotated[int, Field(ge=1)] = 1

@@ -1,0 +1,179 @@
+"""One running simulator: the world, its clock, its lock, and what stands between it and the clients."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from kling_provider.api.gateways import GATEWAYS
+from kling_provider.simulator.accounts import Account, Charge
+from kling_provider.simulator.faults import Fault, Faults
+from kling_provider.simulator.film import Film
+from kling_provider.simulator.foreign import add_foreign
+from kling_provider.simulator.journal import Journal, Recorded
+from kling_provider.simulator.settings import Script, Settings
+from kling_provider.simulator.studio import Studio
+from kling_provider.simulator.tasks import SimTask
+from kling_provider.simulator.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A callback that was sent, or would have been.
+
+    :param at: epoch seconds.
+    :param url: where to.
+    :param body: the bare task object.
+    :param status: HTTP status of the answer, None if there was none.
+    :param note: why it was not sent, or what went wrong.
+    """
+
+    at: float
+    url: str
+    body: Mapping[str, Any]
+    status: int | None
+    note: str = ""
+
+
+class Simulation:
+    """A Kling, thread-safe: the HTTP side and a test may both work on it.
+
+    :param account: the first account and its keys.
+    :param settings: how it behaves at first, and again after :meth:`reset`.
+    :param seed: of ids, jitter and shuffled lists.
+    """
+
+    def __init__(self, account: Account, settings: Settings | None = None, seed: int = 0):
+        self._first = (account, settings or Settings(), seed)
+        self.lock = threading.RLock()
+        self.studio = Studio()
+        self.generation = 0
+        self.base = ""  # where clients last reached this server; callbacks name result addresses with it
+        self._begin()
+
+    def _begin(self) -> None:
+        account, settings, seed = self._first
+        self.accounts = [account]
+        self.world = World(settings, seed + self.generation)
+        self.faults = Faults()
+        self.journal = Journal()
+        self.callbacks: list[Callback] = []
+        self.generation += 1
+
+    def reset(self) -> None:
+        """Begin anew: no tasks, no faults, the first settings. What still hangs is cut, not carried out."""
+        with self.lock:
+            self._begin()
+
+    @property
+    def now(self) -> float:
+        """Real time. Only the work of tasks goes faster."""
+        return time.time()
+
+    @property
+    def settings(self) -> Settings:
+        """How it behaves."""
+        return self.world.settings
+
+    # --- turned by tests and by the control plane ---------------------------------------------------
+
+    def set(self, values: Mapping[str, Any]) -> Settings:
+        """Change settings by name.
+
+        :raises ValueError: naming what is wrong.
+        """
+        with self.lock:
+            settings = cast(Settings, Settings.read({**self.settings.model_dump(), **values}))
+            self.world.set(settings, self.now)
+            return settings
+
+    def fault(self, values: Mapping[str, Any]) -> Fault:
+        """Arm a fault."""
+        fault = cast(Fault, Fault.read(values))
+        with self.lock:
+            self.faults.add(fault)
+        return fault
+
+    def next_task(self, values: Mapping[str, Any]) -> Script:
+        """Script the next task."""
+        script = cast(Script, Script.read(values))
+        with self.lock:
+            self.world.next_tasks(script)
+        return script
+
+    def change(self, task_id: str, values: Mapping[str, Any]) -> SimTask:
+        """Change a task; the values of :meth:`World.change`."""
+        with self.lock:
+            return self.world.change(task_id, self.now, **values)
+
+    def foreign(self, count: int = 0, running: int | None = None) -> None:
+        """Put somebody else's tasks into the first account."""
+        with self.lock:
+            add_foreign(self.world, self.accounts[0], self.now, count, running)
+
+    def add_account(self, account: Account) -> None:
+        """Let another account's keys in."""
+        with self.lock:
+            self.accounts.append(account)
+
+    # --- seen by tests and by the control plane -----------------------------------------------------
+
+    def tasks(self) -> list[SimTask]:
+        """Copies of all tasks but the foreign ones, oldest first."""
+        with self.lock:
+            self.world.advance(self.now)
+            return [replace(task) for task in self.world.tasks.values() if not task.is_foreign]
+
+    def charges(self) -> list[Charge]:
+        """The ledger."""
+        with self.lock:
+            self.world.advance(self.now)
+            return list(self.world.charges())
+
+    def requests(self) -> list[Recorded]:
+        """The requests, oldest first."""
+        with self.lock:
+            return [replace(record) for record in self.journal.requests]
+
+    # --- result addresses ---------------------------------------------------------------------------
+
+    def address(self, base: str, task: SimTask, video_id: str, is_watermarked: bool) -> str:
+        """Where a video can be fetched, for a while."""
+        ends = task.updated_at + self._kept(task)
+        if self.settings.url_ttl is not None:
+            ends = min(ends, self.now + self.settings.url_ttl)
+        name = f"{video_id}-watermark" if is_watermarked else video_id
+        return f"{base}/_files/{name}.mp4?pkey={int(ends * 1000):x}-{_seal(name, int(ends * 1000))}"
+
+    def may_fetch(self, name: str, pkey: str) -> bool:
+        """Whether an address is right and not over."""
+        told, _, seal = pkey.partition("-")
+        try:
+            ends = int(told, 16)
+        except ValueError:
+            return False
+        with self.lock:
+            task = self.world.video(name.removesuffix("-watermark"))
+            kept_until = task.updated_at + self._kept(task) if task else 0
+        return seal == _seal(name, ends) and self.now * 1000 < ends and self.now < kept_until
+
+    def film(self, name: str) -> Film | None:
+        """The film called ``name``, None if there is none."""
+        with self.lock:
+            self.world.advance(self.now)
+            task = self.world.video(name.removesuffix("-watermark"))
+        if task is None or not task.has_result or task.order.film is None:
+            return None
+        return replace(task.order.film, watermark=name.endswith("-watermark"))
+
+    def _kept(self, task: SimTask) -> float:
+        ttl = self.settings.result_ttl
+        return GATEWAYS[task.gateway].result_ttl_days * 86400 if ttl is None else ttl
+
+
+def _seal(name: str, ends: int) -> str:
+    return hashlib.sha256(f"{name}/{ends}".encode()).hexdigest()[:16]

@@ -1,0 +1,281 @@
+"""The state of the simulated Kling: accounts, tasks, slots, ledger. No HTTP and no clock of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from decimal import Decimal
+from math import inf
+
+from kling_provider.api.endpoints import Endpoint
+from kling_provider.api.tasks import FAILED, SUCCEED
+from kling_provider.simulator.accounts import Account, Charge
+from kling_provider.simulator.refusals import NOT_FOUND, Refusal, duplicate
+from kling_provider.simulator.settings import Script, Settings
+from kling_provider.simulator.tasks import WAITING_SHARE, Order, SimTask
+
+
+class World:
+    """Everything the simulated Kling knows. Whoever calls supplies the time (epoch seconds).
+
+    :param settings: how it behaves.
+    :param seed: of ids, jitter and shuffled lists.
+    """
+
+    def __init__(self, settings: Settings, seed: int = 0):
+        self.settings = settings
+        self.tasks: dict[str, SimTask] = {}
+        self.changed: list[SimTask] = []  # tasks whose status changed since somebody took them
+        self._seed = seed
+        self._dice = random.Random(seed)  # noqa: S311 - ids and jitter, no secrets
+        self._last_id = 860_000_000_000_000_000 + seed % 1000 * 10_000_000_000_000
+        self._scripts: list[Script] = []
+        self._due: list[tuple[float, str]] = []
+        self._by_external: dict[tuple[str, str], list[SimTask]] = {}
+        self._by_video: dict[str, SimTask] = {}
+        self._slots: Counter[tuple[str, str]] = Counter()
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def advance(self, now: float) -> None:
+        """Let happen what is due."""
+        while self._due and self._due[0][0] <= now:
+            task = self.tasks[heapq.heappop(self._due)[1]]
+            if task.walk(now):
+                self._settle(task)
+
+    def take_changed(self) -> list[SimTask]:
+        """Copies of the tasks whose status changed since the last call, in that order."""
+        changed, self.changed = self.changed, []
+        return changed
+
+    def set(self, settings: Settings, now: float) -> None:
+        """Behave otherwise from now on. Running work takes the new speed at once."""
+        self.advance(now)
+        factor = self.settings.speed / settings.speed
+        self.settings = settings
+        if factor != 1:
+            for task in self.tasks.values():
+                task.rescale(now, factor)
+                self._schedule(task)
+
+    # --- creates ----------------------------------------------------------------------------------
+
+    def book(self, account: Account, gateway: str, order: Order, now: float, *, drops_id: bool) -> SimTask:
+        """Book a task.
+
+        :param drops_id: whether this gateway swallows external_task_id.
+        :raises Refusal: 1201 for an external id that is taken, 1102 with no units left, 1303 with no slot.
+        """
+        self.advance(now)
+        external = None if drops_id else order.external_task_id
+        if external is not None and self._is_taken(account.name, external, now):
+            raise duplicate(external)
+        balance = self.settings.balance_units
+        if balance is not None and self.spent(account.name) + (order.units or 0) > balance:
+            raise Refusal(1102, "Account balance not enough")
+        if self.slots_held(account.name, order.endpoint.kind) >= self.settings.concurrency:
+            raise Refusal(1303, "parallel task over resource pack limit")
+        script = self._next_script(order.endpoint.name)
+        task = self._new(account.name, gateway, order, external, now, script)
+        return replace(task)
+
+    def next_tasks(self, script: Script) -> None:
+        """Script what becomes of the next task or tasks."""
+        self._scripts += [script] * script.times
+
+    def _new(
+        self, account: str, gateway: str, order: Order, external: str | None, now: float, script: Script
+    ) -> SimTask:
+        seconds = self._seconds(order.endpoint, script) / self.settings.speed
+        task = SimTask(
+            task_id=self._id(),
+            account=account,
+            gateway=gateway,
+            order=order,
+            external_task_id=external,
+            created_at=now,
+            updated_at=now,
+            processing_at=now + seconds * WAITING_SHARE,
+            ends_at=inf if script.outcome == "stuck" else now + seconds,
+            video_ids=tuple(self._id() for _ in range(script.videos)),
+            script=script,
+        )
+        if script.outcome == "vanish":
+            task.vanished_until = inf if script.vanish_seconds is None else now + script.vanish_seconds
+        self.tasks[task.task_id] = task
+        self._by_video.update(dict.fromkeys(task.video_ids, task))
+        if external is not None:
+            self._by_external.setdefault((account, external), []).append(task)
+        self._slots[account, order.endpoint.kind] += 1
+        self._schedule(task)
+        return task
+
+    def _is_taken(self, account: str, external: str, now: float) -> bool:
+        if self.settings.accepts_duplicates:
+            return False
+        return any(
+            now - task.created_at >= self.settings.unique_lag
+            for task in self._by_external.get((account, external), ())
+            if not (task.status == FAILED and self.settings.reuses_failed_id)
+        )
+
+    def _seconds(self, endpoint: Endpoint, script: Script) -> float:
+        if script.seconds is not None:
+            return script.seconds
+        fixed = self.settings.task_seconds
+        if isinstance(fixed, dict):
+            fixed = fixed.get(endpoint.name)
+        return endpoint.typical_seconds * self._dice.uniform(0.9, 1.1) if fixed is None else fixed
+
+    def _next_script(self, endpoint: str) -> Script:
+        for number, script in enumerate(self._scripts):
+            if script.endpoint in (None, endpoint):
+                return self._scripts.pop(number)
+        return Script()
+
+    def _id(self) -> str:
+        self._last_id += self._dice.randrange(1, 50_000_000)
+        return str(self._last_id)
+
+    # --- queries ----------------------------------------------------------------------------------
+
+    def find(
+        self, account: Account, name: str, now: float, *, endpoint: str | None = None, external: bool = True
+    ) -> SimTask:
+        """The task called ``name``: its own id or, with ``external``, the caller's.
+
+        :raises Refusal: 1201, if this account has no such task, or not yet, or of another endpoint.
+        """
+        self.advance(now)
+        task = self.tasks.get(name)
+        lag = self.settings.query_lag
+        if task is None and external:
+            task = next(reversed(self._by_external.get((account.name, name), [])), None)
+            lag = self.settings.lookup_lag
+        if task is None or task.account != account.name or endpoint not in (None, task.endpoint):
+            raise Refusal(1201, NOT_FOUND)
+        if now < max(task.created_at + lag, task.vanished_until):
+            raise Refusal(1201, NOT_FOUND)
+        return task
+
+    def page(self, account: Account, endpoint: str, number: int, size: int, now: float) -> list[SimTask]:
+        """One page of the list, in the order the settings say."""
+        self.advance(now)
+        lag = self.settings.lookup_lag
+        visible = [
+            task
+            for task in self.tasks.values()
+            if task.account == account.name
+            and task.endpoint == endpoint
+            and now >= max(task.created_at + lag, task.vanished_until)
+        ]
+        if self.settings.list_order == "shuffled":
+            visible.sort(key=self._shuffled)  # the same order for every page
+        else:
+            visible.sort(
+                key=lambda task: (task.created_at, task.task_id), reverse=self.settings.list_order == "newest"
+            )
+        return visible[(number - 1) * size : number * size]
+
+    def video(self, video_id: str) -> SimTask | None:
+        """The task that made a video."""
+        return self._by_video.get(video_id)
+
+    def slots_held(self, account: str, kind: str) -> int:
+        """How many tasks of that kind hold a slot."""
+        return self._slots[account, kind]
+
+    def spent(self, account: str) -> Decimal:
+        """Units of all tasks that did not fail."""
+        return sum((charge.units for charge in self.charges() if charge.account == account), Decimal(0))
+
+    def charges(self) -> Iterator[Charge]:
+        """The ledger: every booked task that did not fail."""
+        for task in self.tasks.values():
+            if task.is_charged:
+                yield Charge(
+                    task.task_id,
+                    task.account,
+                    task.endpoint,
+                    task.sent_external_task_id,
+                    str(task.body.get("model_name")),
+                    task.units,
+                    task.status,
+                )
+
+    # --- the hand of the tester -------------------------------------------------------------------
+
+    def change(
+        self,
+        task_id: str,
+        now: float,
+        *,
+        status: str | None = None,
+        message: str | None = None,
+        vanish_for: float | None = None,
+        stuck: bool | None = None,
+        no_result: bool | None = None,
+    ) -> SimTask:
+        """Change a task.
+
+        :param status: any word; a terminal one frees the slot.
+        :param message: Kling's reason.
+        :param vanish_for: real seconds it cannot be found; 0 brings it back.
+        :param stuck: True: never ends by itself; False: ends now.
+        :param no_result: whether it succeeds without a result.
+        :raises KeyError: for an unknown id.
+        """
+        self.advance(now)
+        task = self.tasks[task_id]
+        if vanish_for is not None:
+            task.vanished_until = now + vanish_for
+        if no_result is not None:
+            task.script = task.script.model_copy(update={"outcome": "no_result" if no_result else "succeed"})
+        if stuck is not None:
+            task.ends_at = inf if stuck else now
+            task.processing_at = task.processing_at if stuck else now
+            self._schedule(task)
+        if status is not None:
+            was_running = not task.is_terminal
+            task.become(status, now, task.message if message is None else message)
+            self._settle(task, was_running=was_running)
+        elif message is not None:
+            task.message = message
+        self.advance(now)
+        return replace(task)
+
+    def finish(self, task_ids: Iterable[str], now: float) -> None:
+        """Let tasks succeed now."""
+        for task_id in task_ids:
+            if not self.tasks[task_id].is_terminal:
+                self.change(task_id, now, status=SUCCEED)
+
+    def plant(self, account: Account, order: Order, now: float, finished_at: float | None = None) -> SimTask:
+        """Put somebody else's task into the account, unasked: stuck, or finished long ago."""
+        task = self._new(account.name, "official", order, None, now, Script(outcome="stuck"))
+        task.is_foreign = True
+        if finished_at is not None:
+            task.become(SUCCEED, finished_at)
+            self._slots[account.name, order.endpoint.kind] -= 1
+        return task
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _settle(self, task: SimTask, *, was_running: bool = True) -> None:
+        """A status changed: free or take the slot, tell the callback, plan the next change."""
+        held, holds = was_running, not task.is_terminal
+        self._slots[task.account, task.order.endpoint.kind] += holds - held
+        self.changed.append(replace(task))
+        self._schedule(task)
+
+    def _schedule(self, task: SimTask) -> None:
+        if task.next_change < inf:
+            heapq.heappush(self._due, (task.next_change, task.task_id))
+
+    def _shuffled(self, task: SimTask) -> bytes:
+        return hashlib.sha256(f"{self._seed}{task.task_id}".encode()).digest()

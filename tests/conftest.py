@@ -1,0 +1,43 @@
+"""Fixtures for all tests. Airflow gets a home of its own before it is imported anywhere."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_HOME = tempfile.TemporaryDirectory(prefix="kling-airflow-", ignore_cleanup_errors=True)
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "KLING"))]:
+    del os.environ[_name]
+for _name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+    os.environ.pop(_name, None)
+os.environ |= {
+    "AIRFLOW_HOME": _HOME.name,
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent.parent / "dags"),
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+}
+
+pytest_plugins = ["kling_provider.simulator.testing"]
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A real 640x360 png with something in it."""
+    from PIL import Image
+
+    path = tmp_path / "picture.png"
+    Image.radial_gradient("L").resize((640, 360)).convert("RGB").save(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_time_lost(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Waits that protect a real scheduler or a real Kling would only slow the tests."""
+    monkeypatch.setattr("kling_provider.triggers.kling.FIRST_ASK_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("kling_provider.api.submitting.LOOKUP_PAUSES", (0.01, 0.02, 0.03))
+    yield

@@ -1,0 +1,490 @@
+"""What the submit operators promise, against the simulator over loopback."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import inspect
+import json
+import logging
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+
+from kling_provider.api.identity import is_derived
+from kling_provider.api.requests import REQUESTS
+from kling_provider.exceptions import (
+    KlingBadRequestError,
+    KlingConcurrencyLimitError,
+    KlingSubmissionUnknownError,
+    KlingTaskFailedError,
+    KlingTaskTimeoutError,
+)
+from kling_provider.operators.kling import (
+    KlingImageToVideoOperator,
+    KlingSubmitOperator,
+    KlingTextToVideoOperator,
+)
+from kling_provider.simulator.server import SimulatorServer
+from tests.contexts import StateStore, context_of
+
+TYPED = [KlingImageToVideoOperator, KlingTextToVideoOperator]
+
+
+def sent(simulator: SimulatorServer) -> list[dict[str, Any]]:
+    """Bodies of the submits the simulator saw."""
+    return [request.body for request in simulator.requests if request.method == "POST"]
+
+
+def text(**arguments: Any) -> KlingTextToVideoOperator:
+    return KlingTextToVideoOperator(**{"task_id": "task", "prompt": "a boat"} | arguments)
+
+
+def waiting_here(**arguments: Any) -> KlingTextToVideoOperator:
+    """Waits on the worker, more often than users may."""
+    operator = text(wait_for_completion=True, deferrable=False, **arguments)
+    operator.poke_interval = 0.05
+    return operator
+
+
+# --- what it returns and pushes -----------------------------------------------------------------------
+
+
+def test_it_returns_the_task_id_and_pushes_what_is_needed_to_find_the_task_again(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    operator = text()
+    context = context_of(operator)
+    task_id = operator.execute(context)
+    assert isinstance(task_id, str)
+    pushed = context["ti"].pushed
+    assert pushed["task_id"] == task_id
+    assert pushed["kling_task"]["task_id"] == task_id
+    assert pushed["kling_task"]["endpoint"] == "text2video"
+    assert pushed["kling_task"]["model_name"] == "kling-v2-6"
+    assert pushed["kling_task"]["adopted"] is False
+    assert is_derived(pushed["kling_task"]["external_task_id"])
+    assert pushed["kling_task"]["submitted_at"].endswith("+00:00")
+    assert [task.task_id for task in kling_simulator.tasks] == [task_id]
+
+
+def test_the_same_work_gets_the_same_id_and_other_work_another(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    for ti in ({}, {"map_index": 0}, {"map_index": 1}, {"run_id": "other"}):
+        operator = text()
+        operator.execute(context_of(operator, **ti))
+    ids = [body["external_task_id"] for body in sent(kling_simulator)]
+    assert len(set(ids)) == 4
+
+
+def test_a_retry_finds_the_task_it_made_and_pays_nothing(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    first, again = text(retries=1), text(retries=1)
+    task_id = first.execute(context_of(first, max_tries=1))
+    context = context_of(again, try_number=2, max_tries=1)
+    assert again.execute(context) == task_id
+    assert context["ti"].pushed["kling_task"]["adopted"] is True
+    assert len(kling_simulator.tasks) == 1
+
+
+def test_a_clear_reattaches_unless_a_new_video_is_asked_for(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    first = text()
+    task_id = first.execute(context_of(first))
+    cleared = {"try_number": 2, "max_tries": 1}
+    again, anew = text(), text(on_clear="resubmit")
+    assert again.execute(context_of(again, **cleared)) == task_id
+    assert anew.execute(context_of(anew, **cleared)) != task_id
+    assert len(kling_simulator.tasks) == 2
+
+
+def test_an_idempotency_key_ties_the_video_to_its_picture_not_to_its_place(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    first, moved = text(idempotency_key="boat.png"), text(idempotency_key="boat.png")
+    task_id = first.execute(context_of(first, map_index=0))
+    assert moved.execute(context_of(moved, map_index=1, try_number=2)) == task_id
+    assert len(kling_simulator.tasks) == 1
+
+
+def test_a_task_that_kling_failed_is_followed_by_a_new_one_on_the_next_try(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    first, again = text(retries=2), text(retries=2)
+    kling_simulator.next_task(outcome="fail", message="risk control", seconds=0)
+    failed_id = first.execute(context_of(first, max_tries=2))
+    task_id = again.execute(context_of(again, try_number=2, max_tries=2))
+    assert task_id != failed_id
+    assert len(kling_simulator.tasks) == 2
+
+
+def test_an_own_external_task_id_is_sent_and_a_taken_one_is_an_error_that_names_the_task(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    first = text(external_task_id="my-boat-1")
+    task_id = first.execute(context_of(first))
+    assert sent(kling_simulator)[0]["external_task_id"] == "my-boat-1"
+    other = text(external_task_id="my-boat-1")
+    with pytest.raises(KlingBadRequestError, match=rf"my-boat-1.*{task_id}.*s old.*on_existing='adopt'"):
+        other.execute(context_of(other, run_id="other"))
+    adopting = text(external_task_id="my-boat-1", on_existing="adopt")
+    assert adopting.execute(context_of(adopting, run_id="third")) == task_id
+    assert len(kling_simulator.tasks) == 1
+
+
+def test_a_lost_answer_is_looked_up_and_the_booked_task_taken(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.fault(method="POST", path="/v1/videos", kind="cut_after", times=1)
+    operator = text()
+    task_id = operator.execute(context_of(operator))
+    assert [task.task_id for task in kling_simulator.tasks] == [task_id]
+    assert len(sent(kling_simulator)) == 1
+
+
+# --- a gateway that looks nothing up ----------------------------------------------------------------
+
+
+@pytest.fixture
+def dmxapi(kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> SimulatorServer:
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", kling_simulator.connection_json("dmxapi"))
+    return kling_simulator
+
+
+def test_dmxapi_gets_no_derived_id_and_its_own_default_model(dmxapi: SimulatorServer) -> None:
+    operator = text()
+    operator.execute(context_of(operator))
+    assert sent(dmxapi) == [{"prompt": "a boat", "model_name": "kling-v1-6", "mode": "std", "duration": "5"}]
+    assert dmxapi.requests[0].path == "/kling/v1/videos/text2video"
+
+
+def test_a_lost_answer_at_dmxapi_is_never_sent_again(dmxapi: SimulatorServer) -> None:
+    dmxapi.fault(method="POST", path="/kling/v1/videos", kind="cut_after", times=1)
+    store = StateStore()
+    first, again = text(retries=1), text(retries=1)
+    with pytest.raises(KlingSubmissionUnknownError, match=r"may have been booked.*console.*clear this task"):
+        first.execute(context_of(first, store, max_tries=1))
+    with pytest.raises(KlingSubmissionUnknownError, match=r"^Nothing was sent"):
+        again.execute(context_of(again, store, try_number=2, max_tries=1))
+    assert len(dmxapi.tasks) == 1
+
+
+def test_below_airflow_3_3_a_retry_at_dmxapi_sends_nothing(dmxapi: SimulatorServer) -> None:
+    operator = text(retries=1)
+    with pytest.raises(KlingSubmissionUnknownError, match=r"before 3\.3"):
+        operator.execute(context_of(operator, try_number=2, max_tries=1))
+    assert dmxapi.requests == []
+
+
+def test_a_retry_at_dmxapi_takes_the_task_that_was_written_down(dmxapi: SimulatorServer) -> None:
+    store = StateStore()
+    first, again = text(retries=1), text(retries=1)
+    task_id = first.execute(context_of(first, store, max_tries=1))
+    assert again.execute(context_of(again, store, try_number=2, max_tries=1)) == task_id
+    assert len(dmxapi.tasks) == 1
+
+
+def test_whoever_accepts_the_risk_may_submit_again_at_dmxapi(dmxapi: SimulatorServer) -> None:
+    operator = text(retries=1, on_unknown_submission="retry")
+    operator.execute(context_of(operator, try_number=2, max_tries=1))
+    assert len(dmxapi.tasks) == 1
+
+
+# --- waiting ------------------------------------------------------------------------------------------
+
+
+def test_one_operator_submits_then_waits_in_the_triggerer(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    operator = text(wait_for_completion=True, poke_interval=7, timeout=900)
+    context = context_of(operator)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)
+    kling_task = context["ti"].pushed["kling_task"]
+    arguments = deferred.value.trigger.serialize()[1]
+    assert arguments["task_id"] == kling_task["task_id"]
+    assert arguments["endpoint"] == "text2video"
+    assert arguments["poke_interval"] == 7
+    assert arguments["external_task_id"] == kling_task["external_task_id"]
+    created = kling_simulator.tasks[0].created_at
+    assert arguments["deadline"] == pytest.approx(created + 900, abs=0.01)
+    assert deferred.value.timeout > timedelta(seconds=900 + 7)
+    assert "a boat" not in json.dumps(arguments)
+
+
+def test_it_can_wait_on_the_worker(kling_simulator: SimulatorServer, kling_connection: str) -> None:
+    operator = waiting_here()
+    context = context_of(operator)
+    result = operator.execute(context)
+    assert result["status"] == "succeed"
+    assert result["videos"][0]["url"] == context["ti"].pushed["video_url"]
+    assert result["videos"][0]["id"] == context["ti"].pushed["video_id"]
+    assert result["units"] == "1.5"
+
+
+def test_a_task_that_is_over_already_needs_no_waiting(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    first, again = text(), text(wait_for_completion=True)
+    kling_simulator.finish(first.execute(context_of(first)))
+    assert again.execute(context_of(again, try_number=2))["status"] == "succeed"
+
+
+def test_a_wait_on_the_worker_ends_at_the_deadline(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.next_task(outcome="stuck")
+    operator = waiting_here(timeout=1)
+    with pytest.raises(KlingTaskTimeoutError, match=r"goes on at Kling.*Clear this task to collect it"):
+        operator.execute(context_of(operator))
+
+
+def test_a_failed_task_raises_with_klings_reason(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.next_task(outcome="fail", message="Failure to pass the risk control system")
+    operator = waiting_here()
+    with pytest.raises(KlingTaskFailedError, match=r"risk control system.*request_id") as caught:
+        operator.execute(context_of(operator))
+    assert caught.value.task_id == kling_simulator.tasks[0].task_id
+
+
+def test_a_full_account_is_told_as_what_it_is(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.set(concurrency=0)
+    operator = text()
+    with pytest.raises(KlingConcurrencyLimitError, match="1303"):
+        operator.execute(context_of(operator))
+
+
+def test_killing_it_says_that_the_task_goes_on(
+    kling_simulator: SimulatorServer, kling_connection: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    operator = text()
+    operator.on_kill()
+    assert "goes on" not in caplog.text
+    task_id = operator.execute(context_of(operator))
+    with caplog.at_level(logging.WARNING):
+        operator.on_kill()
+    assert f"Task {task_id} of text2video goes on at Kling" in caplog.text
+
+
+# --- what it refuses before anything is spent ----------------------------------------------------------
+
+
+def test_a_request_above_the_budget_is_not_sent(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    operator = text(max_units=1.4)
+    with pytest.raises(KlingBadRequestError, match=r"about 1\.5 units, more than max_units=1\.4"):
+        operator.execute(context_of(operator))
+    assert kling_simulator.requests == []
+    exact = text(max_units="1.5")
+    exact.execute(context_of(exact))
+
+
+def test_a_budget_needs_a_price(kling_simulator: SimulatorServer, kling_connection: str) -> None:
+    operator = text(max_units=5, model_name="kling-v9")
+    with pytest.raises(KlingBadRequestError, match=r"no price is published.*kling-v9"):
+        operator.execute(context_of(operator))
+    assert kling_simulator.requests == []
+
+
+@pytest.mark.parametrize("units", [0, -1, "much", float("nan")])
+def test_a_budget_is_a_number_above_zero(units: Any) -> None:
+    with pytest.raises(KlingBadRequestError, match="max_units"):
+        text(max_units=units)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"on_clear": "again"}, "on_clear='again'"),
+        ({"on_existing": "take"}, "on_existing='take'"),
+        ({"on_unknown_submission": "hope"}, "on_unknown_submission='hope'"),
+        ({"poke_interval": 0.5}, "poke_interval=0.5"),
+        ({"timeout": "long"}, "timeout='long'"),
+    ],
+)
+def test_a_wrong_option_is_told_when_the_dag_is_read(arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(KlingBadRequestError, match=named):
+        text(**arguments)
+
+
+def test_picture_data_never_becomes_an_attribute_and_is_refused(
+    kling_simulator: SimulatorServer, kling_connection: str, picture: Path
+) -> None:
+    data = base64.b64encode(picture.read_bytes()).decode()
+    request = {
+        "image": data,
+        "dynamic_masks": [{"mask": "data:image/png;base64," + data, "trajectories": []}],
+    }
+    before = json.dumps(request)
+    for operator in (
+        KlingSubmitOperator(task_id="task", request=request),
+        KlingImageToVideoOperator(task_id="task", image=data),
+        KlingImageToVideoOperator(task_id="task", image=picture.read_bytes()),  # type: ignore[arg-type]
+    ):
+        fields = {name: getattr(operator, name) for name in operator.template_fields}
+        assert data[40:200] not in repr(fields)
+        with pytest.raises(KlingBadRequestError, match=r"image=.*holds picture data"):
+            operator.execute(context_of(operator))
+    assert json.dumps(request) == before
+    assert kling_simulator.requests == []
+
+
+# --- the typed operators -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operator_class", TYPED)
+def test_a_typed_operator_has_exactly_the_fields_of_its_request(operator_class: Any) -> None:
+    signature = list(inspect.signature(operator_class.__init__).parameters)
+    own = [name for name in signature if name not in ("self", "kwargs")]
+    assert sorted(own) == sorted(REQUESTS[operator_class.kling_endpoint].own_fields())
+    assert set(own) <= set(operator_class.template_fields)
+    documented = operator_class.__doc__
+    assert [name for name in own if f":param {name}:" not in documented] == []
+
+
+@pytest.mark.parametrize("operator_class", [KlingSubmitOperator, *TYPED])
+def test_every_argument_of_its_own_is_documented(operator_class: Any) -> None:
+    names = list(inspect.signature(operator_class.__init__).parameters)
+    own = [name for name in names if name not in ("self", "kwargs")]
+    assert [name for name in own if f":param {name}:" not in operator_class.__doc__] == []
+
+
+def test_every_field_of_a_typed_operator_reaches_kling(
+    kling_simulator: SimulatorServer, kling_connection: str, picture: Path
+) -> None:
+    common = {"task_id": "task", "image": str(picture)}
+    operators = [
+        KlingImageToVideoOperator(
+            **common,
+            model_name="kling-v1",
+            prompt="p",
+            negative_prompt="n",
+            cfg_scale="0.7",
+            mode="pro",
+            duration=5,
+            static_mask=str(picture),
+            dynamic_masks=[{"mask": str(picture), "trajectories": [{"x": 1, "y": 2}, {"x": 3, "y": 4}]}],
+            watermark_info={"enabled": True},
+            callback_url="http://127.0.0.1:9/hook",
+        ),
+        KlingImageToVideoOperator(
+            **common,
+            model_name="kling-v1-5",
+            mode="pro",
+            camera_control='{"type": "simple", "config": {"zoom": 3}}',
+        ),
+        KlingImageToVideoOperator(**common, model_name="kling-v1-6", mode="pro", image_tail=str(picture)),
+        KlingImageToVideoOperator(
+            **common, model_name="kling-v2-6", mode="pro", sound="on", voice_list=[{"voice_id": "v"}]
+        ),
+        KlingImageToVideoOperator(**common, model_name="kling-v3", element_list=[{"element_id": 7}]),
+        KlingImageToVideoOperator(
+            **common,
+            model_name="kling-v3",
+            multi_shot=True,
+            shot_type="customize",
+            multi_prompt=[{"index": 1, "prompt": "a", "duration": "5"}],
+        ),
+        KlingTextToVideoOperator(
+            task_id="task",
+            prompt="p",
+            model_name="kling-v1",
+            negative_prompt="n",
+            cfg_scale=0.2,
+            mode="std",
+            duration="5",
+            aspect_ratio="9:16",
+            camera_control={"type": "simple", "config": {"pan": -1}},
+            watermark_info={"enabled": False},
+            callback_url="http://127.0.0.1:9/hook",
+        ),
+        KlingTextToVideoOperator(task_id="task", prompt="p", model_name="kling-v2-6", mode="pro", sound="on"),
+        KlingTextToVideoOperator(
+            task_id="task",
+            prompt="p",
+            model_name="kling-v3",
+            multi_shot="true",
+            shot_type="intelligence",
+            multi_prompt=None,
+        ),
+        KlingTextToVideoOperator(
+            task_id="task",
+            model_name="kling-v3",
+            multi_shot=True,
+            shot_type="customize",
+            multi_prompt='[{"index": 1, "prompt": "a", "duration": "5"}]',
+        ),
+    ]
+    reached: dict[str, set[str]] = {"image2video": set(), "text2video": set()}
+    for number, operator in enumerate(operators):
+        operator.execute(context_of(operator, map_index=number))
+        asked = {name: value for name, value in operator.kling_request().items() if value not in (None, "")}
+        body = sent(kling_simulator)[-1]
+        assert set(asked) <= set(body)
+        reached[operator.endpoint] |= set(asked)
+    for endpoint, names in reached.items():
+        assert names == set(REQUESTS[endpoint].own_fields())
+
+
+def test_a_file_reaches_kling_as_plain_base64_and_a_url_as_it_is(
+    kling_simulator: SimulatorServer, kling_connection: str, picture: Path
+) -> None:
+    operator = KlingImageToVideoOperator(
+        task_id="task", image=str(picture), image_tail="https://pictures.example/End.png?x=1", mode="pro"
+    )
+    operator.execute(context_of(operator))
+    body = sent(kling_simulator)[0]
+    # The simulator decodes what it gets: a data: prefix or a broken encoding would have been refused.
+    digest = hashlib.sha256(picture.read_bytes()).hexdigest()
+    assert body["image"] == f"<base64 of {picture.stat().st_size} bytes, sha256 {digest}>"
+    assert body["image_tail"] == "https://pictures.example/End.png?x=1"
+
+
+def test_empty_strings_are_not_sent(kling_simulator: SimulatorServer, kling_connection: str) -> None:
+    operator = text(negative_prompt="", callback_url="", external_task_id="", model_name="", aspect_ratio="")
+    operator.execute(context_of(operator))
+    assert set(sent(kling_simulator)[0]) == {"prompt", "model_name", "mode", "duration", "external_task_id"}
+
+
+def test_templates_reach_every_field() -> None:
+    assert set(KlingSubmitOperator.template_fields) == {
+        "endpoint",
+        "request",
+        "external_task_id",
+        "idempotency_key",
+        "kling_conn_id",
+    }
+    for operator_class in TYPED:
+        assert {"external_task_id", "idempotency_key", "kling_conn_id"} < set(operator_class.template_fields)
+        assert set(operator_class.template_fields_renderers) <= set(operator_class.template_fields)
+
+
+def test_another_connection_is_used(
+    kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", kling_simulator.connection_json("dmxapi"))
+    operator = text(kling_conn_id="other")
+    operator.execute(context_of(operator))
+    assert kling_simulator.requests[0].path.startswith("/kling/")
+
+
+def test_any_endpoint_can_be_used_by_its_name(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    operator = KlingSubmitOperator(task_id="task", endpoint="text2video", request={"prompt": "a boat"})
+    operator.execute(context_of(operator))
+    assert kling_simulator.requests[0].path == "/v1/videos/text2video"
+    wrong = KlingSubmitOperator(task_id="task", endpoint="text2vido", request={"prompt": "a boat"})
+    with pytest.raises(KlingBadRequestError, match="Did you mean 'text2video'"):
+        wrong.execute(context_of(wrong))

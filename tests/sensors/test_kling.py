@@ -1,0 +1,276 @@
+"""What the sensor promises: the same outcome in every mode."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+
+from kling_provider.exceptions import (
+    KlingAuthError,
+    KlingBadRequestError,
+    KlingTaskFailedError,
+    KlingTaskNotFoundError,
+    KlingTaskTimeoutError,
+)
+from kling_provider.hooks.kling import KlingHook
+from kling_provider.sensors.kling import KlingTaskSensor
+from kling_provider.simulator.server import SimulatorServer
+from tests.contexts import context_of
+from tests.triggers.test_kling import fire
+
+MODES = ["deferrable", "poke", "reschedule"]
+
+
+def sensor(mode: str = "deferrable", **arguments: Any) -> KlingTaskSensor:
+    how = {"deferrable": True} if mode == "deferrable" else {"deferrable": False, "mode": mode}
+    operator = KlingTaskSensor(**{"task_id": "wait", "timeout": 60} | how | arguments)
+    if "poke_interval" not in arguments:
+        operator.poke_interval = 0.05  # more often than users may
+    return operator
+
+
+def run(operator: KlingTaskSensor, **ti: Any) -> tuple[Any, dict[str, Any]]:
+    """Run a sensor to its end, as the worker, the triggerer and the scheduler would."""
+    from airflow.sdk.exceptions import AirflowRescheduleException
+
+    context = context_of(operator, **ti)
+    for _ in range(50):
+        try:
+            return operator.execute(context), context["ti"].pushed
+        except TaskDeferred as deferred:
+            event = fire(deferred.trigger)
+            return operator.resume_execution(deferred.method_name, {"event": event}, context), context[
+                "ti"
+            ].pushed
+        except AirflowRescheduleException as again:
+            time.sleep(max(0.0, (again.reschedule_date - datetime.now(UTC)).total_seconds()))
+            first = context["ti"].first_reschedule or datetime.now(UTC)
+            context["ti"].first_reschedule = first
+            operator = sensor("reschedule", **{name: getattr(operator, name) for name in _CARRIED})
+            context["task"] = operator
+    raise AssertionError("the sensor never ends")
+
+
+_CARRIED = ("kling_task_id", "endpoint", "kling_conn_id", "timeout", "soft_fail")
+
+
+def submit(endpoint: str = "text2video", **request: Any) -> Any:
+    return KlingHook().submit(
+        endpoint, {"prompt": "a boat"} | request, external_task_id=request.pop("own", None)
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_it_gives_the_finished_task_and_pushes_the_first_video(
+    mode: str, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    task = submit()
+    result, pushed = run(sensor(mode, kling_task_id=task.task_id, endpoint="text2video"))
+    value = getattr(result, "xcom_value", result)
+    assert value["task_id"] == task.task_id
+    assert value["status"] == "succeed"
+    assert pushed == {"video_url": value["videos"][0]["url"], "video_id": value["videos"][0]["id"]}
+    json.dumps(value)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_failed_task_fails_it_with_klings_reason(
+    mode: str, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.next_task(outcome="fail", message="Image pixel is invalid")
+    task = submit()
+    with pytest.raises(
+        KlingTaskFailedError, match=rf"{task.task_id}.*Image pixel is invalid.*request_id"
+    ) as caught:
+        run(sensor(mode, kling_task_id=task.task_id, endpoint="text2video"))
+    assert isinstance(caught.value, AirflowFailException)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_stuck_task_ends_in_our_timeout_which_says_that_it_can_be_collected(
+    mode: str, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.next_task(outcome="stuck")
+    task = submit()
+    expected = rf"Task {task.task_id} of text2video was not over after 1 s.*may still finish.*collect it"
+    with pytest.raises(KlingTaskTimeoutError, match=expected) as caught:
+        run(sensor(mode, kling_task_id=task.task_id, endpoint="text2video", timeout=1))
+    assert isinstance(caught.value, AirflowSensorTimeout)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("outcome", ["fail", "stuck"])
+def test_soft_fail_skips_in_every_mode(
+    mode: str, outcome: str, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.next_task(outcome=outcome)
+    task = submit()
+    with pytest.raises(AirflowSkipException):
+        run(sensor(mode, kling_task_id=task.task_id, endpoint="text2video", timeout=1, soft_fail=True))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_soft_fail_skips_what_is_over_at_the_first_ask(
+    mode: str, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.next_task(outcome="fail", seconds=0)
+    task = submit()
+    with pytest.raises(AirflowSkipException):
+        run(sensor(mode, kling_task_id=task.task_id, endpoint="text2video", soft_fail=True))
+
+
+def test_a_task_that_is_over_is_not_deferred(kling_simulator: SimulatorServer, kling_connection: str) -> None:
+    task = submit()
+    kling_simulator.finish(task.task_id)
+    operator = sensor(kling_task_id=task.task_id, endpoint="text2video")
+    assert operator.execute(context_of(operator))["status"] == "succeed"
+    assert operator.finished_video_url
+
+
+@pytest.mark.parametrize("form", ["id", "number", "kling_task", "json", "to_dict"])
+def test_it_takes_the_id_the_submits_xcom_or_a_task(
+    form: str, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    task = submit()
+    given: Any = {
+        "id": task.task_id,
+        "number": int(task.task_id),
+        "kling_task": {"task_id": task.task_id, "endpoint": "text2video"},
+        "json": json.dumps({"task_id": task.task_id, "endpoint": "text2video"}),
+        "to_dict": task.to_dict(),
+    }[form]
+    endpoint = {"endpoint": "text2video"} if form in ("id", "number") else {}
+    result, _ = run(sensor(kling_task_id=given, **endpoint))
+    assert result["task_id"] == task.task_id
+
+
+def test_a_task_with_another_echo_is_not_ours(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    task = KlingHook().submit("text2video", {"prompt": "a boat"}, external_task_id="theirs")
+    given = {"task_id": task.task_id, "endpoint": "text2video", "external_task_id": "ours"}
+    with pytest.raises(KlingBadRequestError, match=r"not ours.*'theirs'.*'ours'"):
+        run(sensor(kling_task_id=given))
+
+
+@pytest.mark.parametrize("bad", ["../../account/costs", "", "..", "a b", None, True, -7, {"task_id": "a/b"}, {}])
+def test_an_id_that_cannot_be_one_is_refused_before_any_request(
+    bad: Any, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    operator = sensor(kling_task_id=bad)
+    with pytest.raises(KlingBadRequestError, match=r"Nothing was asked. kling_task_id="):
+        operator.execute(context_of(operator))
+    assert kling_simulator.requests == []
+
+
+def test_the_deadline_counts_from_klings_booking_also_on_a_retry(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.set(task_seconds=100)
+    task = submit()
+    for ti in ({}, {"try_number": 2, "max_tries": 2}):
+        operator = sensor(kling_task_id=task.task_id, endpoint="text2video", timeout=50, retries=2)
+        with pytest.raises(TaskDeferred) as deferred:
+            operator.execute(context_of(operator, **{"max_tries": 2} | ti))
+        deadline = deferred.value.trigger.serialize()[1]["deadline"]
+        assert deadline == pytest.approx(task.created_at.timestamp() + 50, abs=0.01)
+
+
+def test_after_a_clear_the_deadline_counts_from_the_new_try(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.set(task_seconds=100)
+    task = submit()
+    time.sleep(0.1)
+    started = time.time()
+    operator = sensor(kling_task_id=task.task_id, endpoint="text2video", timeout=50)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context_of(operator, try_number=2, max_tries=1))
+    assert deferred.value.trigger.serialize()[1]["deadline"] >= started + 50
+
+
+def test_execution_timeout_counts_too(kling_simulator: SimulatorServer, kling_connection: str) -> None:
+    kling_simulator.set(task_seconds=100)
+    task = submit()
+    operator = sensor(
+        kling_task_id=task.task_id, endpoint="text2video", timeout=50, execution_timeout=timedelta(seconds=20)
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context_of(operator))
+    left = deferred.value.trigger.serialize()[1]["deadline"] - time.time()
+    assert 15 < left <= 20
+    assert deferred.value.timeout.total_seconds() > left + 60
+
+
+def test_a_timeout_event_is_checked_once_more_before_it_is_believed(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    task = submit()
+    kling_simulator.finish(task.task_id)
+    operator = sensor(kling_task_id=task.task_id, endpoint="text2video")
+    event = {
+        "status": "timeout",
+        "last_status": "processing",
+        "task_id": task.task_id,
+        "endpoint": "text2video",
+    }
+    assert operator.execute_complete(context_of(operator), event)["status"] == "succeed"
+
+
+@pytest.mark.parametrize("event", [None, {}, {"status": "success"}, "done", {"status": "gave_up"}])
+def test_an_unknown_event_is_never_taken_for_a_success(event: Any) -> None:
+    operator = sensor(kling_task_id="1")
+    with pytest.raises(KlingBadRequestError, match="does not know"):
+        operator.execute_complete(context_of(operator), event)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_wrong_key_fails_it_at_once(
+    mode: str, kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_WRONG",
+        json.dumps({"conn_type": "kling", "host": kling_simulator.url, "password": "not-the-key"}),
+    )
+    with pytest.raises(KlingAuthError, match=r"1002.*request_id"):
+        run(sensor(mode, kling_task_id="123", kling_conn_id="wrong"))
+
+
+def test_an_unknown_id_is_believed_after_a_while(
+    kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kling_provider.waiting.NOT_FOUND_GRACE_SECONDS", 0)
+    with pytest.raises(KlingTaskNotFoundError, match=r"Task not found.*1201"):
+        run(sensor("poke", kling_task_id="123"))
+
+
+def test_killing_it_says_that_the_task_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        sensor(kling_task_id="123").on_kill()
+    assert "Task 123 of image2video goes on at Kling" in caplog.text
+
+
+@pytest.mark.parametrize("arguments", [{"poke_interval": 0.9}, {"poke_interval": True}, {"timeout": 0}])
+def test_intervals_are_checked_when_the_dag_is_read(arguments: dict[str, Any]) -> None:
+    with pytest.raises(KlingBadRequestError, match=next(iter(arguments))):
+        sensor(kling_task_id="1", **arguments)
+
+
+def test_timedeltas_are_fine() -> None:
+    operator = sensor(kling_task_id="1", poke_interval=timedelta(seconds=5), timeout=timedelta(minutes=2))
+    assert (operator.poke_interval, operator.timeout) == (5, 120)
+
+
+def test_templates_reach_what_names_the_task() -> None:
+    assert set(KlingTaskSensor.template_fields) == {"kling_task_id", "endpoint", "kling_conn_id"}

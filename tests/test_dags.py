@@ -1,0 +1,146 @@
+"""Every example DAG runs from end to end: real hooks, real deferral, the simulator over loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kling_provider.simulator.server import SimulatorServer
+
+DAGS = Path(__file__).parent.parent / "dags"
+pytestmark = pytest.mark.xdist_group("metadata-database")
+
+
+@pytest.fixture(scope="session")
+def metadata_database() -> None:
+    """A migrated database in the tests' Airflow home, with the pool that kling_batch needs."""
+    for command in (["db", "migrate"], ["pools", "set", "kling", "5", "slots", "--include-deferred"]):
+        subprocess.run([sys.executable, "-m", "airflow", *command], check=True, capture_output=True)
+
+
+@pytest.fixture
+def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the example DAGs store, reading the pictures that ship with them."""
+    monkeypatch.setenv("AIRFLOW_VAR_KLING_DESTINATION", f"file://{tmp_path}/videos")
+    return tmp_path / "videos"
+
+
+def load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, DAGS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for task in module.dag.tasks:  # asked more often than users may, to lose no time
+        if task.is_mapped and "wait_for_completion" in task.partial_kwargs:
+            task.partial_kwargs["poke_interval"] = 1
+        elif hasattr(task, "poke_interval"):
+            task.poke_interval = 0.2
+    return module.dag
+
+
+def run(dag: Any, **conf: Any) -> dict[str, Any]:
+    """Run a DAG in this process; give the return values of its tasks."""
+    done = dag.test(run_conf=conf or None)
+    instances = done.get_task_instances()
+    assert {ti.task_id: str(ti.state) for ti in instances if str(ti.state) != "success"} == {}
+    values: dict[str, Any] = {}
+    for ti in sorted(instances, key=lambda one: one.map_index):
+        value = stored_xcom(ti)
+        values[ti.task_id] = value if ti.map_index < 0 else [*values.get(ti.task_id, []), value]
+    return values
+
+
+def stored_xcom(ti: Any) -> Any:
+    """The return value as a worker reads it."""
+    from airflow.models.xcom import XComModel
+    from airflow.sdk.serde import deserialize
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        row = session.scalar(
+            select(XComModel.value).where(
+                XComModel.dag_id == ti.dag_id,
+                XComModel.run_id == ti.run_id,
+                XComModel.task_id == ti.task_id,
+                XComModel.map_index == ti.map_index,
+                XComModel.key == "return_value",
+            )
+        )
+    return deserialize(row)
+
+
+def check_file(entry: dict[str, Any], folder: Path) -> None:
+    path = Path(entry["uri"].removeprefix("file://"))
+    assert path.is_relative_to(folder)
+    data = path.read_bytes()
+    assert (len(data), hashlib.sha256(data).hexdigest()) == (entry["bytes"], entry["sha256"])
+    assert data[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize("name", ["kling_image_to_video", "kling_text_to_video"])
+def test_submit_wait_store(
+    name: str, metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path
+) -> None:
+    values = run(load(name))
+    (entry,) = values["store"]
+    check_file(entry, stored)
+    assert entry["task_id"] == values["submit"] == values["wait"]["task_id"]
+    assert [task.task_id for task in kling_simulator.tasks] == [values["submit"]]
+
+
+def test_one_step(
+    metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path
+) -> None:
+    values = run(load("kling_one_step"))
+    check_file(values["store"][0], stored)
+    assert values["video"]["status"] == "succeed"
+
+
+def test_a_batch_makes_a_video_of_every_picture_and_reports_the_cost(
+    metadata_database: None,
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    stored: Path,
+    tmp_path: Path,
+    picture: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("b.png", "a.png"):
+        shutil.copy(picture, folder / name)
+    (folder / "notes.txt").write_text("not a picture")
+    monkeypatch.setenv("AIRFLOW_VAR_KLING_PICTURES", str(folder))
+    values = run(load("kling_batch"))
+    report = values["report"]
+    assert (report["videos"], report["units"], report["usd_at_list_price"]) == (2, "3.0", "0.420")
+    for entries in values["store"]:
+        check_file(entries[0], stored)
+    assert len({create.body["external_task_id"] for create in kling_simulator.creates}) == 2
+
+
+def test_every_example_is_read_without_errors_and_does_nothing_while_it_is() -> None:
+    names = sorted(path.stem for path in DAGS.glob("*.py"))
+    assert names == ["kling_batch", "kling_image_to_video", "kling_one_step", "kling_text_to_video"]
+    for name in names:
+        assert load(name).dag_id == name
+
+
+@pytest.mark.parametrize(
+    "picture_parameter", ["/etc/passwd", "../secret.png", "file:///etc/passwd", "s3://bucket/x.png", ""]
+)
+def test_the_form_takes_web_addresses_and_the_pictures_folder_only(picture_parameter: str) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    dag = load("kling_image_to_video")
+    with pytest.raises((ValueError, ParamValidationError), match="Invalid input for param"):
+        dag.params["picture"] = picture_parameter

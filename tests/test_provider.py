@@ -1,0 +1,175 @@
+"""How Airflow sees the package."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+import warnings
+from importlib.metadata import distribution
+from typing import Any
+
+import pytest
+
+import kling_provider
+from kling_provider.get_provider_info import CONN_FIELDS, get_provider_info
+from kling_provider.hooks import config
+from kling_provider.hooks.kling import KlingAsyncHook, KlingHook
+
+
+def bare(code: str) -> Any:
+    """Run code in a process of its own and read the JSON it prints last."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_entry_point_leads_to_the_provider_info() -> None:
+    (entry,) = [
+        entry
+        for entry in distribution("airflow-provider-kling").entry_points
+        if entry.group == "apache_airflow_provider"
+    ]
+    assert entry.load()() == get_provider_info()
+    assert get_provider_info()["package-name"] == "airflow-provider-kling"
+
+
+def test_reading_the_provider_info_imports_nothing_of_airflow() -> None:
+    loaded = bare(
+        "import json, sys; import kling_provider.get_provider_info as info; info.get_provider_info();"
+        "print(json.dumps([name for name in sys.modules if name.split('.')[0] in ('airflow', 'pydantic')]))"
+    )
+    assert loaded == []
+
+
+def test_every_module_and_class_it_names_can_be_imported() -> None:
+    info = get_provider_info()
+    for kind in ("hooks", "operators", "sensors", "triggers"):
+        for group in info[kind]:
+            for module in group["python-modules"]:
+                importlib.import_module(module)
+    for transfer in info["transfers"]:
+        importlib.import_module(transfer["python-module"])
+    for path in [*info["extra-links"], *[one["hook-class-name"] for one in info["connection-types"]]]:
+        module, _, name = path.rpartition(".")
+        assert hasattr(importlib.import_module(module), name)
+
+
+def test_airflow_finds_hook_connection_type_and_form() -> None:
+    from airflow.providers_manager import ProvidersManager
+
+    manager = ProvidersManager()
+    assert "airflow-provider-kling" in manager.providers
+    hook = manager.hooks["kling"]
+    assert hook is not None
+    assert hook.hook_class_name == "kling_provider.hooks.kling.KlingHook"
+    assert hook.connection_testable
+
+
+def test_the_form_offers_only_extras_that_are_read() -> None:
+    assert set(CONN_FIELDS) <= config._KLING_EXTRAS
+    assert CONN_FIELDS["gateway"]["schema"]["enum"] == list(config.GATEWAYS)
+    regions = list(config.GATEWAYS["official"].hosts)
+    assert sorted(CONN_FIELDS["region"]["schema"]["enum"]) == sorted(regions)
+
+
+def test_the_form_of_older_airflows_is_made_from_the_same_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    import types
+
+    for name, members in {
+        "flask_appbuilder": {},
+        "flask_appbuilder.fieldwidgets": {"BS3TextFieldWidget": lambda: "widget"},
+        "flask_babel": {"lazy_gettext": str},
+        "wtforms": {"StringField": lambda label, **rest: (label, rest)},
+    }.items():
+        module = types.ModuleType(name)
+        module.__dict__.update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+    widgets = KlingHook.get_connection_form_widgets()
+    assert list(widgets) == list(CONN_FIELDS)
+    label, rest = widgets["gateway"]
+    assert label == "Gateway"
+    assert rest["default"] == "official"
+    assert KlingHook.get_ui_field_behaviour()["relabeling"]["password"].startswith("API key")
+
+
+def test_importing_an_operator_stays_light() -> None:
+    heavy = ["aiohttp", "av", "PIL", "fastapi", "pandas", "requests", "jwt", "imagesize"]
+    loaded = bare(
+        "import json, sys; import kling_provider.operators.kling, kling_provider.sensors.kling;"
+        f"print(json.dumps([name for name in {heavy} if name in sys.modules]))"
+    )
+    assert loaded == []
+
+
+def test_the_sync_and_the_async_hook_offer_the_same() -> None:
+    def public(hook: type) -> set[str]:
+        return {name for name in vars(hook) if not name.startswith("_")}
+
+    only_sync, only_async = public(KlingHook) - public(KlingAsyncHook), public(KlingAsyncHook) - public(KlingHook)
+    assert only_sync == {"config", "get_conn"}
+    assert only_async == {"get_config", "close"}
+
+
+def test_the_contract_of_public_names_holds() -> None:
+    names = {
+        "kling_provider.hooks.kling": "KlingHook KlingAsyncHook",
+        "kling_provider.operators.kling": (
+            "KlingSubmitOperator KlingImageToVideoOperator KlingTextToVideoOperator"
+        ),
+        "kling_provider.sensors.kling": "KlingTaskSensor",
+        "kling_provider.triggers.kling": "KlingTaskTrigger",
+        "kling_provider.transfers.kling_to_object_storage": "KlingToObjectStorageOperator",
+        "kling_provider.api.tasks": "KlingTask",
+        "kling_provider.exceptions": (
+            "KlingError KlingBadRequestError KlingTaskNotFoundError KlingContentPolicyError KlingAuthError "
+            "KlingAccountError KlingTaskFailedError KlingSubmissionUnknownError KlingTaskTimeoutError "
+            "KlingRateLimitError KlingConcurrencyLimitError KlingServerError KlingUnreadableResponseError"
+        ),
+    }
+    for module, classes in names.items():
+        for name in classes.split():
+            assert hasattr(importlib.import_module(module), name)
+
+
+def test_which_exceptions_airflow_retries() -> None:
+    from airflow.providers.common.compat.sdk import (
+        AirflowException,
+        AirflowFailException,
+        AirflowSensorTimeout,
+    )
+
+    from kling_provider import exceptions as kling
+
+    final = {
+        kling.KlingBadRequestError,
+        kling.KlingTaskNotFoundError,
+        kling.KlingContentPolicyError,
+        kling.KlingAuthError,
+        kling.KlingAccountError,
+        kling.KlingTaskFailedError,
+        kling.KlingSubmissionUnknownError,
+    }
+    retried = {
+        kling.KlingRateLimitError,
+        kling.KlingConcurrencyLimitError,
+        kling.KlingServerError,
+        kling.KlingUnreadableResponseError,
+    }
+    assert all(issubclass(one, kling.KlingError) for one in final | retried)
+    assert issubclass(kling.KlingError, AirflowException)
+    assert all(issubclass(one, AirflowFailException) for one in final)
+    assert not any(issubclass(one, AirflowFailException | AirflowSensorTimeout) for one in retried)
+    assert issubclass(kling.KlingTaskTimeoutError, AirflowSensorTimeout)
+    assert issubclass(kling.KlingTaskNotFoundError, kling.KlingBadRequestError)
+    assert issubclass(kling.KlingUnreadableResponseError, kling.KlingServerError)
+
+
+def test_the_version_is_told_once() -> None:
+    assert distribution("airflow-provider-kling").version == kling_provider.__version__
+
+
+def test_the_package_raises_no_warnings_of_its_own_on_import() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        importlib.reload(importlib.import_module("kling_provider.api.requests"))

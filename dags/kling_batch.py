@@ -12,6 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import DAG, Param, Variable, task
 
@@ -38,7 +39,7 @@ with DAG(
 ) as dag:
 
     @task
-    def list_pictures(params: dict | None = None) -> list[dict[str, str]]:
+    def list_pictures(params: Any = None) -> list[dict[str, str]]:
         folder = Path(Variable.get("kling_pictures", default=str(Path(__file__).parent / "pictures")))
         found = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
         return [{"image": str(path), "idempotency_key": path.name} for path in found[: params["limit"]]]
@@ -58,7 +59,7 @@ with DAG(
     ).expand(task=videos.output)
 
     @task
-    def report(tasks: list[dict], manifests: list[list[dict]]) -> dict:
+    def report(tasks: Any, manifests: Any) -> dict[str, Any]:
         units = sum((Decimal(done["units"] or 0) for done in tasks), Decimal(0))
         return {
             "videos": sum(len(files) for files in manifests),

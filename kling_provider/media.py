@@ -16,7 +16,9 @@ from kling_provider.api.gateways import PictureLimits
 
 _PASSED_THROUGH = re.compile(r"(https?|ftp)://", re.IGNORECASE)
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_LOCAL_URI = re.compile(r"(file|local)://", re.IGNORECASE)  # fsspec knows both names
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"IEND\xaeB`\x82"
 _JPEG = b"\xff\xd8\xff"
 
 #: Pictures scaled by hand rarely agree to the last pixel.
@@ -120,7 +122,7 @@ def _read_file(field: str, source: str, limits: PictureLimits, roots: Sequence[s
     if roots and not any(os.path.commonpath((real, folder)) == folder for folder in folders):
         raise _outside(field, source, roots)
     # Not a plain open(): on a named pipe it would wait for a writer for ever.
-    with os.fdopen(os.open(real, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+    with open(real, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise InvalidRequest(f"{field}={show(source)} is not a regular file. Give the picture itself.")
         return file.read(limits.max_bytes + 1)
@@ -140,8 +142,9 @@ def _read_uri(field: str, source: str, limits: PictureLimits, roots: Sequence[st
 
 def _local(source: str) -> str:
     """The path of a local source, or an empty string for another URI."""
-    if source.startswith("file://"):
-        return source.removeprefix("file://")
+    local = _LOCAL_URI.match(source)
+    if local:
+        return source[local.end() :]
     return "" if _URI.match(source) else source
 
 
@@ -160,15 +163,15 @@ def _check(field: str, source: str, data: bytes, limits: PictureLimits) -> _Size
         raise refuse("is empty. Give a jpg or png picture.")
     if len(data) > limits.max_bytes:
         raise refuse(f"is larger than {limits.max_bytes / 2**20:g} MB. Make it smaller, or give a URL.")
-    is_whole = (data.startswith(_PNG) and b"IEND" in data[-1024:]) or (
-        data.startswith(_JPEG) and b"\xff\xd9" in data[-65536:]
-    )
     if not data.startswith((_PNG, _JPEG)):
         raise refuse("is not a jpg or png picture, whatever its name says. Convert it.")
     import imagesize  # here, because importing an operator must stay cheap
 
-    width, height = imagesize.get(io.BytesIO(data))
-    if width <= 0 or height <= 0 or not is_whole:
+    try:
+        width, height = imagesize.get(io.BytesIO(data))
+    except ValueError:  # imagesize 1; imagesize 2 says -1
+        width = height = -1
+    if width <= 0 or height <= 0 or not _is_whole(data):
         raise refuse("is a damaged or cut-off picture. Make it anew.")
     if min(width, height) < limits.min_side:
         raise refuse(
@@ -180,6 +183,18 @@ def _check(field: str, source: str, data: bytes, limits: PictureLimits) -> _Size
             f"{limits.max_ratio:g}:1. Crop it."
         )
     return _Size(field, int(width), int(height))
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether the end of the picture itself is there; a preview inside a jpg has an end too."""
+    if data.startswith(_PNG):
+        return _PNG_END in data
+    at = 2
+    while data[at : at + 1] == b"\xff":
+        if data[at + 1 : at + 2] == b"\xda":  # the picture's data starts; only its end looks like ff d9 in it
+            return b"\xff\xd9" in data[at:]
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
 
 
 def _check_masks(sizes: Sequence[_Size]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,8 +35,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _no_time_lost(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_time_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that protect a real scheduler or a real Kling would only slow the tests."""
     monkeypatch.setattr("kling_provider.triggers.kling.FIRST_ASK_AFTER_SECONDS", 0.0)
     monkeypatch.setattr("kling_provider.api.submitting.LOOKUP_PAUSES", (0.01, 0.02, 0.03))
-    yield

@@ -106,7 +106,10 @@ def test_the_sync_and_the_async_hook_offer_the_same() -> None:
     def public(hook: type) -> set[str]:
         return {name for name in vars(hook) if not name.startswith("_")}
 
-    only_sync, only_async = public(KlingHook) - public(KlingAsyncHook), public(KlingAsyncHook) - public(KlingHook)
+    only_sync, only_async = (
+        public(KlingHook) - public(KlingAsyncHook),
+        public(KlingAsyncHook) - public(KlingHook),
+    )
     assert only_sync == {"config", "get_conn"}
     assert only_async == {"get_config", "close"}
 

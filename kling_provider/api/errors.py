@@ -204,7 +204,7 @@ def reaction_for(code: int | None, http_status: int, message: str) -> Reaction:
         return KLING_CODES[code].reaction
     if http_status == 429:
         return Reaction.RATE
-    if http_status >= 500:
+    if http_status >= 500 or http_status == 408:
         return Reaction.SERVER
     if http_status in (401, 407):
         return Reaction.AUTH

@@ -21,8 +21,9 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+\?\S+")
 _FORMAT = re.compile(r"af1-[a-z2-7]{6}-[a-z2-7]{16}-[a-z2-7]{12}")
 
 #: Query parameters that sign a URL: they differ on every run although the picture is the same.
-_SIGNATURE_PREFIXES = ("x-amz-", "x-goog-", "q-sign-", "x-oss-")
-_SIGNATURE_NAMES = frozenset({"sig", "se", "sp", "expires", "signature"})
+#: Tencent signs with q-sign-algorithm, q-sign-time, q-signature and q-key-time.
+_SIGNATURE_PREFIXES = ("x-amz-", "x-goog-", "q-sign", "x-oss-")
+_SIGNATURE_NAMES = frozenset({"sig", "se", "sp", "expires", "signature", "q-key-time"})
 
 #: Not part of what is asked for.
 _NOT_THE_REQUEST = frozenset({"callback_url", "external_task_id"})
@@ -114,7 +115,10 @@ def _plain(value: object) -> object:
 def _without_signature(value: str) -> str:
     if not _URL.fullmatch(value):
         return value
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # not an address after all; Kling will say so
+        return value
     kept = [
         (name, item)
         for name, item in parse_qsl(parts.query, keep_blank_values=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,7 +27,9 @@ def explain(error: ValidationError, request: Mapping[str, Any], model: type[Base
     :param model: the model it was held against.
     :param endpoint: name of the endpoint, put in front.
     """
-    sentences = [_sentence(item, request, model) for item in error.errors(include_url=False)]
+    # A picture is text or bytes, so a wrong one is told twice: once is enough.
+    mistakes = [item for item in error.errors(include_url=False) if item["type"] != "bytes_type"]
+    sentences = [_sentence(item, request, model) for item in mistakes]
     return f"{endpoint}: " + " ".join(sentences)
 
 
@@ -55,10 +59,11 @@ def _rule(  # noqa: PLR0911 - one return per kind of mistake reads best
             return "is required"
         case "extra_forbidden":
             unknown = str(location[-1])
+            known = _fields_at(model, location[:-1])
             close = (
-                [_RENAMED[unknown]] if unknown in _RENAMED else get_close_matches(unknown, model.model_fields)
+                [_RENAMED[unknown]] if _RENAMED.get(unknown) in known else get_close_matches(unknown, known)
             )
-            hint = f"did you mean {close[0]!r}" if close else f"known: {', '.join(model.model_fields)}"
+            hint = f"did you mean {close[0]!r}" if close else f"known: {', '.join(known)}"
             return f"is not a field of this request; {hint}"
         case "literal_error":
             return f"is not one of {context['expected']}; use one of these"
@@ -93,7 +98,29 @@ def _value(request: Mapping[str, Any], location: tuple[str | int, ...]) -> objec
     value: Any = request
     for part in location:
         try:
-            value = value[part]
+            value = _from_json(value[part])
         except (KeyError, IndexError, TypeError):
             return None
     return value
+
+
+def _from_json(value: Any) -> Any:
+    """An object that came as a rendered string is looked into like any other."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        with suppress(ValueError):
+            return json.loads(value)
+    return value
+
+
+def _fields_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
+    """The field names of the part of a request in which ``location`` lies."""
+    for part in location:
+        if part in model.model_fields:
+            model = _model_in(model.model_fields[str(part)].annotation) or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
 from kling_provider.api.errors import ApiFailure, Failure, Reaction, reaction_for, shorten
+
+_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ def read_envelope(reply: Reply, now: float) -> Envelope:
             reaction = Reaction.UNREADABLE
         raise ApiFailure(Failure(reaction, _describe_body(reply), None, reply.status, None, retry_after))
     code = _code(answer.get("code"))
-    request_id = answer.get("request_id") or None
+    request_id = str(answer["request_id"]) if answer.get("request_id") else None
     if code == 0 and reply.status < 400:
         if answer.get("data") is None:
             raise ApiFailure(
@@ -88,20 +92,21 @@ def seconds_from(retry_after: str | None, now: float) -> float | None:
     if not retry_after:
         return None
     try:
-        return max(0.0, float(retry_after))
+        seconds = float(retry_after)
+        return max(0.0, seconds) if isfinite(seconds) else None
     except ValueError:
         pass
     try:
         moment = parsedate_to_datetime(retry_after)
-    except ValueError:
+        return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)
 
 
 def _parse(reply: Reply) -> object:
     try:
         return json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -110,7 +115,7 @@ def _code(value: object) -> int | None:
         return None
     if isinstance(value, int):
         return value
-    return int(value) if isinstance(value, str) and value.lstrip("-").isdigit() else None
+    return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else None
 
 
 def _message(answer: Mapping[str, Any], reply: Reply) -> str:
@@ -134,8 +139,12 @@ def _describe_body(reply: Reply) -> str:
 
 
 def _redirect_text(location: str | None) -> str:
-    parts = urlsplit(location or "")
-    where = f"{parts.scheme}://{parts.netloc}{parts.path}" if parts.netloc else parts.path or "nowhere"
+    try:
+        parts = urlsplit(location or "")
+    except ValueError:
+        parts = urlsplit("")
+    host = parts.netloc.rpartition("@")[2]  # whoever writes a password there does not want it logged
+    where = f"{parts.scheme}://{host}{parts.path}" if host else parts.path or "nowhere"
     return (
         f"the host redirects to {shorten(where)}. API calls never follow a redirect: it would send the "
         "request, or turn it into another, somewhere else. Set the connection's host to the final address"

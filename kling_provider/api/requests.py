@@ -40,7 +40,7 @@ MAX_ELEMENTS = 3
 MAX_VOICES = 2
 MAX_CAMERA = 10.0
 
-_BASE64_START = re.compile(r"iVBORw0KGgo|/9j/[A-Za-z0-9+/]{8}|R0lGOD|UklGR")
+_BASE64_START = re.compile(r"iVBORw0KGgo|[/_]9j[/_][A-Za-z0-9+/_-]{8}|R0lGOD|UklGR")
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]{200,}={0,2}\s*")
 
 
@@ -56,6 +56,8 @@ def _from_json(value: object) -> object:
 
 def _whole_number(value: object) -> object:
     """``5.0`` means ``5``: templates and JSON make floats of whole numbers."""
+    if isinstance(value, str):
+        return value.removesuffix(".0")
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -70,6 +72,7 @@ def _picture(value: object) -> object:
 
 def looks_like_base64(value: str) -> bool:
     """Whether a string is a picture itself rather than the place where one lies."""
+    value = value.strip()
     if value[:5].lower() == "data:":
         return True
     if "://" in value[:16] or "." in value[-6:]:

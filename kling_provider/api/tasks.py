@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from math import isfinite
 from typing import Any
 
 from kling_provider.api.errors import ApiFailure, Failure, Reaction, shorten
@@ -174,7 +175,7 @@ def decode_task(data: object, endpoint: str, request_id: str | None) -> KlingTas
         endpoint=endpoint,
         status=status,
         status_message=str(data.get("task_status_msg") or ""),
-        external_task_id=(info.get("external_task_id") or None) if isinstance(info, Mapping) else None,
+        external_task_id=_text(info.get("external_task_id")) if isinstance(info, Mapping) else None,
         videos=videos,
         **others,
         data={name: item for name, item in data.items() if name not in _KNOWN},
@@ -193,12 +194,12 @@ def decode_task(data: object, endpoint: str, request_id: str | None) -> KlingTas
 
 
 def _status(word: object) -> str:
-    text = str(word) if word else SUBMITTED
+    text = shorten(word, 60) if word else SUBMITTED
     if text in STATUSES:
         return STATUSES[text]
     if text not in _told_words:
         _told_words.add(text)
-        log.warning("Kling told the unknown task status %r; it counts as still running.", shorten(text, 60))
+        log.warning("Kling told the unknown task status %r; it counts as still running.", text)
     return text
 
 
@@ -217,22 +218,28 @@ def _video(item: Mapping[str, Any], request_id: str | None) -> KlingVideo:
         id=str(item.get("id") or ""),
         url=url,
         duration=_seconds(item.get("duration")),
-        watermark_url=item.get("watermark_url") or None,
+        watermark_url=_text(item.get("watermark_url")),
     )
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
 
 
 def _seconds(value: object) -> float | None:
     try:
-        return float(str(value)) if value not in (None, "") else None
+        seconds = float(str(value))
     except ValueError:
         return None
+    return seconds if isfinite(seconds) else None  # NaN is not JSON
 
 
 def _units(value: object) -> Decimal | None:
     try:
-        return Decimal(str(value)) if value not in (None, "") else None
+        units = Decimal(str(value))
     except InvalidOperation:
         return None
+    return units if units.is_finite() else None
 
 
 def _time(value: object) -> datetime | None:

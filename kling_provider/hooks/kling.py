@@ -398,6 +398,8 @@ class KlingHook(_KlingBase):
         session = _SessionMaker(self.config).get_conn()
         # Otherwise requests replaces our Authorization by what a ~/.netrc says about the host.
         session.auth = _keep_authorization
+        if isinstance(session.cert, list):  # JSON knows no tuples, and requests no lists
+            session.cert = (session.cert[0], session.cert[1])
         return session
 
     def _submit_once(self, prepared: PreparedSubmit, external_id: str | None, is_first: bool) -> Outcome:
@@ -804,7 +806,10 @@ def _network_failure(error: Exception, *, never_sent: bool) -> Failure:
     state = (
         "the request did not get through" if never_sent else "the connection was lost before an answer came"
     )
-    return Failure(Reaction.SERVER, f"{state} ({type(error).__name__}: {error})", never_sent=never_sent)
+    # The text of requests begins with the URL, and the reason is what gets cut off.
+    cause = error.args[0] if isinstance(error, requests.RequestException) and error.args else error
+    reason = getattr(cause, "reason", None) or cause
+    return Failure(Reaction.SERVER, f"{state} ({type(error).__name__}: {reason})", never_sent=never_sent)
 
 
 def _requests_never_sent(error: requests.RequestException) -> bool:

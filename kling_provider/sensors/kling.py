@@ -37,7 +37,8 @@ class KlingTaskSensor(WaitsForTask, BaseSensorOperator):
     :param kling_task_id: the id, the submit's ``kling_task`` or a ``KlingTask.to_dict()`` (templated).
     :param endpoint: endpoint of the task, where the id is given alone (templated).
     :param kling_conn_id: Airflow connection of type ``kling`` (templated).
-    :param poke_interval: smallest gap between two asks, in seconds, at least 1.
+    :param poke_interval: smallest gap between two asks, in seconds, at least 1. In reschedule mode use 10 or
+        more: Airflow's scheduler may fail a task that comes back before its executor has reported the last run.
     :param timeout: seconds.
     :param deferrable: wait in the triggerer, without a worker; False uses ``mode``.
     :raises KlingTaskFailedError: if Kling says the task failed; not retried.

@@ -45,7 +45,9 @@ def check_target(
         parts = urlsplit(url)
         host, given_port = parts.hostname or "", parts.port
     except ValueError as error:
-        raise KlingBadRequestError(f"The result {shorten(url.partition('?')[0], 120)!r} is no web address ({error}).")
+        raise KlingBadRequestError(
+            f"The result {shorten(url.partition('?')[0], 120)!r} is no web address ({error})."
+        )
     shown = shorten(f"{parts.scheme}://{host}{parts.path}", 120)
     if parts.scheme not in ("http", "https") or not host:
         raise KlingBadRequestError(f"The result {shown!r} is no web address; it is not fetched.")

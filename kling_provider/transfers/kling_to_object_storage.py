@@ -134,8 +134,8 @@ class KlingToObjectStorageOperator(BaseOperator):
                 task = KlingTask.from_dict(value)
             except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
                 raise KlingBadRequestError(
-                    f"task={show(sorted(map(str, value)), 80)} is no KlingTask.to_dict() ({error}). Give the sensor's result, the "
-                    "submit's kling_task, or a task id."
+                    f"task={show(sorted(map(str, value)), 80)} is no KlingTask.to_dict() ({error}). Give the sensor's "
+                    "result, the submit's kling_task, or a task id."
                 )
         else:
             ref = TaskRef.read(value, self.endpoint)
@@ -191,7 +191,7 @@ class KlingToObjectStorageOperator(BaseOperator):
                 index=index,
                 extension=extension,
             )
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
             raise KlingBadRequestError(
                 f"filename={show(self.filename, 80)} may hold {{task_id}}, {{media_id}}, {{index}} and "
                 f"{{extension}} only ({type(error).__name__}: {error})."
@@ -199,7 +199,7 @@ class KlingToObjectStorageOperator(BaseOperator):
         folder = (
             self.destination if "://" in self.destination else f"file://{os.path.abspath(self.destination)}"
         )
-        if ".." in name.split("/") or ".." in folder.split("/") or name.startswith("/"):
+        if ".." in name.split("/") or ".." in self.destination.split("/") or name.startswith("/"):
             raise KlingBadRequestError(
                 f"destination={show(self.destination, 80)} with filename={show(self.filename, 80)} leads "
                 "out of its folder ('..'). Write the folder out."

@@ -1,0 +1,85 @@
+# One command for each thing a person does here. Needs make and Python 3.11 or newer, nothing else.
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+SOURCES := kling_provider scripts dags
+UV      := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt
+
+# The first of these that is new enough and can make virtual environments; PYTHON=... overrides.
+CANDIDATES := python3.13 python3.12 python3.11 python3
+USABLE     := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON     ?= $(shell for p in $(CANDIDATES); do $$p -c '$(USABLE)' 2>/dev/null && echo $$p && break; done)
+
+# With it set, each of Airflow's processes would compile all of Airflow again.
+unexport PYTHONDONTWRITEBYTECODE
+# An active other environment must not receive what is meant for ours.
+unexport VIRTUAL_ENV
+unexport PYTHONHOME
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo ui test test-live lint lint-ruff lint-format lint-types format build lock clean
+
+help: ## Show this
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+venv: $(VENV)/.dev ## Make .venv with everything that development needs
+
+demo: $(VENV)/.demo ## One picture becomes a video: PICTURE=..., PROMPT=..., MODEL=...; needs no Kling account
+	@$(BIN)/python -m scripts.demo
+
+ui: $(VENV)/.demo ## The same Airflow, kept open in the browser until Ctrl-C
+	@$(BIN)/python -m scripts.demo --ui
+
+test: $(VENV)/.dev ## All tests but the live ones, with coverage; ARGS=... goes to pytest
+	$(BIN)/python -m pytest -m "not live" -n 2 --dist loadgroup --cov --cov-report=term $(ARGS)
+
+test-live: $(VENV)/.dev ## The tests that need a live scheduler and triggerer
+	$(BIN)/python -m pytest -m live $(ARGS)
+
+lint: lint-ruff lint-format lint-types ## Style, format and types, as the CI checks them
+
+lint-ruff: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+lint-format: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+
+lint-types: $(VENV)/.dev
+	$(BIN)/mypy --strict $(SOURCES)
+
+format: $(VENV)/.dev ## Rewrite the files the way lint wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: $(VENV)/.dev ## Source distribution and wheel into dist/
+	$(BIN)/python -m build --installer uv
+
+lock: $(VENV)/.demo ## Pin the newest versions that fit pyproject.toml in constraints.txt
+	$(BIN)/uv pip compile --quiet --universal --upgrade --no-annotate --no-emit-index-url --python-version 3.11 \
+		--custom-compile-command "make lock" --extra simulator --extra s3 --extra dev \
+		pyproject.toml --output-file constraints.txt
+
+clean: ## Remove everything the other commands have made, the demo's Airflow and videos too
+	rm -rf $(VENV) .airflow build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Two steps, so that the demo does not wait for the tools of development.
+
+$(VENV)/.demo: pyproject.toml setup.cfg constraints.txt
+	@test -n "$(PYTHON)" || { \
+		echo "Python 3.11 or newer with the venv module is needed; looked for: $(CANDIDATES)."; \
+		echo "Install it (Debian, Ubuntu: apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3.12"; \
+		exit 1; }
+	@$(PYTHON) -c '$(USABLE)' || { \
+		echo "$(PYTHON) is older than Python 3.11 or has no venv module; name another: make PYTHON=/path/to/python3.12"; \
+		exit 1; }
+	@echo "Installing into $(VENV), once; half a minute to a minute."
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(UV) --editable '.[simulator]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	@echo "Installing the tools of development, once."
+	@$(UV) --editable '.[simulator,dev]'
+	@touch $@

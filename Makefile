@@ -81,5 +81,5 @@ $(VENV)/.demo: pyproject.toml setup.cfg constraints.txt
 
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing the tools of development, once."
-	@$(UV) --editable '.[simulator,dev]'
+	@$(UV) --editable '.[simulator,s3,dev]'
 	@touch $@

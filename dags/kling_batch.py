@@ -31,6 +31,13 @@ with DAG(
     doc_md=__doc__,
     default_args={"retries": 2},
     params={
+        "pictures": Param(
+            None,
+            type=["null", "array"],
+            items={"type": "string", "pattern": r"^(https?://\S+|[A-Za-z0-9_][A-Za-z0-9_.-]*)$"},
+            title="Pictures",
+            description="http(s) addresses, or names of files in the pictures folder. Empty: the whole folder.",
+        ),
         "prompt": Param(
             "The camera moves in slowly; soft wind.", type="string", title="Prompt", maxLength=2500
         ),
@@ -41,8 +48,14 @@ with DAG(
     @task
     def list_pictures(params: Any = None) -> list[dict[str, str]]:
         folder = Path(Variable.get("kling_pictures", default=str(Path(__file__).parent / "pictures")))
-        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-        return [{"image": str(path), "idempotency_key": path.name} for path in found[: params["limit"]]]
+        kinds = (".jpg", ".jpeg", ".png")
+        names = params["pictures"] or sorted(
+            path.name for path in folder.iterdir() if path.suffix.lower() in kinds
+        )
+        return [
+            {"image": name if "://" in name else str(folder / name), "idempotency_key": name}
+            for name in names[: params["limit"]]
+        ]
 
     videos = KlingImageToVideoOperator.partial(
         task_id="video",

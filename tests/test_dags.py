@@ -128,6 +128,16 @@ def test_a_batch_makes_a_video_of_every_picture_and_reports_the_cost(
     assert len({create.body["external_task_id"] for create in kling_simulator.creates}) == 2
 
 
+def test_a_batch_takes_a_list_of_pictures_too(
+    metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path
+) -> None:
+    address = "https://pictures.example/a.jpg"
+    values = run(load("kling_batch"), pictures=[address, "dunes.jpg", "teapot.jpg"], limit=2)
+    assert values["report"]["videos"] == 2
+    assert kling_simulator.creates[0].body["image"] == address
+    assert kling_simulator.creates[1].body["image"].startswith("<base64 of ")
+
+
 def test_every_example_is_read_without_errors_and_does_nothing_while_it_is() -> None:
     names = sorted(path.stem for path in DAGS.glob("*.py"))
     assert names == ["kling_batch", "kling_image_to_video", "kling_one_step", "kling_text_to_video"]

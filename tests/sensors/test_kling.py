@@ -16,6 +16,10 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+try:
+    from airflow.sdk.exceptions import AirflowRescheduleException
+except ImportError:  # before Airflow 3.2
+    from airflow.exceptions import AirflowRescheduleException
 from kling_provider.exceptions import (
     KlingAuthError,
     KlingBadRequestError,
@@ -42,8 +46,6 @@ def sensor(mode: str = "deferrable", **arguments: Any) -> KlingTaskSensor:
 
 def run(operator: KlingTaskSensor, **ti: Any) -> tuple[Any, dict[str, Any]]:
     """Run a sensor to its end, as the worker, the triggerer and the scheduler would."""
-    from airflow.sdk.exceptions import AirflowRescheduleException
-
     context = context_of(operator, **ti)
     for _ in range(50):
         try:
@@ -164,9 +166,7 @@ def test_a_task_with_another_echo_is_not_ours(
         run(sensor(kling_task_id=given))
 
 
-@pytest.mark.parametrize(
-    "bad", ["../../account/costs", "", "..", "a b", None, True, {"task_id": "a/b"}, {}]
-)
+@pytest.mark.parametrize("bad", ["../../account/costs", "", "..", "a b", None, True, {"task_id": "a/b"}, {}])
 def test_an_id_that_cannot_be_one_is_refused_before_any_request(
     bad: Any, kling_simulator: SimulatorServer, kling_connection: str
 ) -> None:

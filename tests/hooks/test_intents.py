@@ -1,0 +1,181 @@
+"""The record that keeps a submit from being paid twice where it cannot be looked up."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kling_provider.api.errors import Failure, Reaction
+from kling_provider.api.submitting import NotThere, Refused, Submitted, Unknown
+from kling_provider.api.tasks import KlingTask
+from kling_provider.exceptions import KlingBadRequestError, KlingSubmissionUnknownError
+from kling_provider.hooks.config import KlingConfig, read_connection
+from kling_provider.hooks.intents import Intent
+from kling_provider.hooks.preparing import PreparedSubmit, prepare
+from kling_provider.hooks.work import OnClear, Work, work_of
+from tests.contexts import StateStore
+
+BOOKED = Submitted(KlingTask("t-1", "text2video", "submitted"), "posted")
+LOST = Failure(Reaction.SERVER, "the connection was lost")
+
+
+@pytest.fixture
+def config() -> KlingConfig:
+    conn = SimpleNamespace(host="", port=None, schema=None, login="", password="key")
+    return read_connection("kling_default", conn, {"gateway": "dmxapi"})
+
+
+def asked(config: KlingConfig, prompt: str = "waves") -> PreparedSubmit:
+    return prepare(config, "text2video", {"prompt": prompt})
+
+
+def work(
+    store: StateStore | None,
+    *,
+    tries: int = 1,
+    cleared: int = 0,
+    key: str | None = None,
+    on_clear: OnClear = "reattach",
+) -> Work:
+    """The work of a task with 5 retries, in its ``tries``-th try, after clears."""
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", try_number=tries, max_tries=5 + cleared)
+    context: dict[str, Any] = {"ti": ti, "task": SimpleNamespace(retries=5), "task_state_store": store}
+    return work_of(context, key, on_clear)
+
+
+@pytest.fixture
+def store() -> StateStore:
+    return StateStore()
+
+
+def test_the_first_try_finds_nothing(config, store):
+    assert Intent(config, asked(config), work(store), "fail").earlier_task() is None
+    assert store.values == {}
+
+
+def test_a_retry_takes_over_the_task_of_an_earlier_try(config, store):
+    first = Intent(config, asked(config), work(store), "fail")
+    first.before_post()
+    first.after_post(BOOKED)
+    assert Intent(config, asked(config), work(store, tries=2), "fail").earlier_task() == "t-1"
+
+
+@pytest.mark.parametrize("outcome", [None, Unknown(LOST), NotThere(LOST)])
+def test_an_intent_without_an_answer_stops_the_retry(config, store, outcome):
+    first = Intent(config, asked(config), work(store), "fail")
+    first.before_post()
+    if outcome is not None:
+        first.after_post(outcome)
+    for tries in (1, 2):  # the same try may run again after its worker was killed
+        with pytest.raises(KlingSubmissionUnknownError) as caught:
+            Intent(config, asked(config), work(store, tries=tries), "fail").earlier_task()
+        text = str(caught.value)
+        assert text.startswith("Nothing was sent.")
+        assert "https://www.dmxapi.cn" in text
+        assert "wrote down that it would submit" in text
+        assert "gateway 'dmxapi' cannot be asked" in text
+        assert caught.value.endpoint == "text2video"
+
+
+def test_a_refusal_erases_the_intent(config, store):
+    first = Intent(config, asked(config), work(store), "fail")
+    first.before_post()
+    assert len(store.values) == 1
+    first.after_post(Refused(Failure(Reaction.CONCURRENCY, "no slot", 1303, 429)))
+    assert store.values == {}
+    assert Intent(config, asked(config), work(store, tries=2), "fail").earlier_task() is None
+
+
+def test_on_unknown_retry_accepts_the_risk(config, store):
+    Intent(config, asked(config), work(store), "retry").before_post()
+    assert Intent(config, asked(config), work(store, tries=2), "retry").earlier_task() is None
+
+
+def test_a_clear_is_a_person_s_decision_to_send_again(config, store):
+    Intent(config, asked(config), work(store), "fail").before_post()
+    assert Intent(config, asked(config), work(store, tries=2, cleared=1), "fail").earlier_task() is None
+
+
+def test_a_clear_after_a_booked_task_finds_it_again(config, store):
+    Intent(config, asked(config), work(store), "fail").after_post(BOOKED)
+    cleared = work(store, tries=2, cleared=1)
+    assert Intent(config, asked(config), cleared, "fail").earlier_task() == "t-1"
+
+
+def test_a_clear_that_asks_for_a_new_video_gets_one_and_its_retries_keep_it(config, store):
+    Intent(config, asked(config), work(store), "fail").after_post(BOOKED)
+    cleared = work(store, tries=2, cleared=1, on_clear="resubmit")
+    again = Intent(config, asked(config), cleared, "fail")
+    assert again.earlier_task() is None
+    again.before_post()
+    again.after_post(Submitted(KlingTask("t-2", "text2video", "submitted"), "posted"))
+    retry = work(store, tries=3, cleared=1, on_clear="resubmit")
+    assert Intent(config, asked(config), retry, "fail").earlier_task() == "t-2"
+
+
+def test_a_retry_must_ask_for_the_same(config, store):
+    Intent(config, asked(config), work(store), "fail").after_post(BOOKED)
+    with pytest.raises(KlingBadRequestError, match="submitted another request to text2video") as caught:
+        Intent(config, asked(config, "other waves"), work(store, tries=2), "fail").earlier_task()
+    assert caught.value.task_id == "t-1"
+    assert str(caught.value).startswith("Nothing was sent.")
+
+
+def test_a_clear_may_ask_for_something_else(config, store):
+    Intent(config, asked(config), work(store), "fail").after_post(BOOKED)
+    changed = Intent(config, asked(config, "other waves"), work(store, tries=2, cleared=1), "fail")
+    assert changed.earlier_task() is None
+
+
+def test_each_key_has_its_own_record(config, store):
+    Intent(config, asked(config), work(store, key="a"), "fail").after_post(BOOKED)
+    assert Intent(config, asked(config), work(store, tries=2, key="b"), "fail").earlier_task() is None
+    assert Intent(config, asked(config), work(store, tries=2), "fail").earlier_task() is None
+    assert Intent(config, asked(config), work(store, tries=2, key="a"), "fail").earlier_task() == "t-1"
+
+
+def test_a_long_key_fits_the_store(config, store):
+    Intent(config, asked(config), work(store, key="k" * 900), "fail").before_post()
+    assert [len(key) for key in store.values] == [512]
+
+
+def test_the_record_is_plain_and_holds_no_secret(config, store):
+    first = Intent(config, asked(config), work(store), "fail")
+    first.after_post(BOOKED)
+    (record,) = store.values.values()
+    assert record == {"request": asked(config).digest, "times_cleared": 0, "task_id": "t-1"}
+
+
+@pytest.mark.parametrize("junk", ["t-1", 7, ["t-1"]])
+def test_a_record_that_is_none_is_ignored(config, store, junk):
+    Intent(config, asked(config), work(store), "fail").before_post()
+    store.values = dict.fromkeys(store.values, junk)
+    assert Intent(config, asked(config), work(store, tries=2), "fail").earlier_task() is None
+
+
+# --- Airflow before 3.3 -------------------------------------------------------------------------------
+
+
+def test_without_a_store_the_first_try_is_sent_and_leaves_nothing(config):
+    intent = Intent(config, asked(config), work(None), "fail")
+    assert intent.earlier_task() is None
+    intent.before_post()
+    intent.after_post(BOOKED)
+    intent.after_post(Refused(LOST))
+
+
+def test_without_a_store_a_retry_sends_nothing(config):
+    with pytest.raises(KlingSubmissionUnknownError, match=r"before 3\.3"):
+        Intent(config, asked(config), work(None, tries=2), "fail").earlier_task()
+
+
+def test_without_a_store_a_clear_is_sent_and_its_retry_is_not(config):
+    assert Intent(config, asked(config), work(None, tries=2, cleared=1), "fail").earlier_task() is None
+    with pytest.raises(KlingSubmissionUnknownError):
+        Intent(config, asked(config), work(None, tries=3, cleared=1), "fail").earlier_task()
+
+
+def test_without_a_store_a_retry_that_accepts_the_risk_is_sent(config):
+    assert Intent(config, asked(config), work(None, tries=2), "retry").earlier_task() is None

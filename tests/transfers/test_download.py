@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kling_provider.exceptions import KlingBadRequestError, KlingServerError
+from kling_provider.hooks.config import KlingConfig, read_connection
+from kling_provider.transfers import addresses, download
+from kling_provider.transfers.download import Download
+from tests.hooks.talking import Listener, Proxy, free_port
+from tests.transfers.serving import ETAG, video
+
+KEY = "sk-never-to-be-sent"
+
+
+def config(host: str = "http://127.0.0.1:1", **extra: Any) -> KlingConfig:
+    conn = SimpleNamespace(host=host, port=None, schema=None, login="", password=KEY)
+    return read_connection("kling_default", conn, extra)
+
+
+def no_refresh() -> str:
+    raise AssertionError("nobody should have asked for a fresh URL")
+
+
+def fetch(
+    url: str,
+    *,
+    refresh: Callable[[], str] = no_refresh,
+    max_bytes: int = 10**9,
+    conn: KlingConfig | None = None,
+) -> bytes:
+    file = io.BytesIO()
+    length = Download(conn or config(), url, refresh, max_bytes).into(file)
+    assert length == len(file.getvalue())
+    return file.getvalue()
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "CHUNK_BYTES", 256)
+
+
+def test_a_file_is_fetched_whole_in_one_request(host):
+    assert fetch(f"{host.url}/a.mp4?x=%20y&z#fragment") == host.content
+    assert host.paths == ["/a.mp4?x=%20y&z"]
+    assert host.ranges_asked == [None]
+
+
+def test_no_credentials_are_ever_sent(host, monkeypatch, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    host.script = [{"status": 302, "headers": {"Location": "/next"}}, {"cut": 10}]
+    fetch(host.url.replace("http://", "http://user:pass@") + "/a.mp4")
+    assert len(host.headers) == 3
+    for headers in host.headers:
+        assert set(headers) <= {"host", "accept-encoding", "user-agent", "range", "if-range"}
+        assert headers["accept-encoding"] == "identity"
+        assert headers["host"] == host.url.removeprefix("http://")
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_cut_transfer_goes_on_where_it_stopped(host):
+    host.script = [{"cut": 1000}, {"cut": 500}]
+    assert fetch(f"{host.url}/a") == host.content
+    first, second, third = host.ranges_asked
+    assert first is None
+    assert second == "bytes=768-"
+    assert third == f"bytes={768 + 256}-"
+    assert [headers.get("if-range") for headers in host.headers] == [None, ETAG, ETAG]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_file_that_changed_meanwhile_is_fetched_anew(host):
+    other = video(seed=b"other")
+    host.script = [{"cut": 1000}, {"etag": '"version-2"', "body": other}]
+    assert fetch(f"{host.url}/a") == other
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_without_etag_the_rest_is_asked_for_without_condition(host):
+    host.etag = None
+    host.script = [{"cut": 1000}]
+    assert fetch(f"{host.url}/a") == host.content
+    assert "if-range" not in host.headers[1]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_host_that_cannot_resume_starts_over(host):
+    host.ranges = False
+    host.script = [{"cut": 1000}, {"cut": 2000}]
+    assert fetch(f"{host.url}/a") == host.content
+    assert len(host.paths) == 3
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": 416},
+        {"status": 206, "headers": {"Content-Range": "bytes 0-9/4132"}, "body": b"0123456789"},
+        {"status": 206, "headers": {"Content-Range": "nonsense"}, "body": b"0123456789"},
+        {"status": 206, "body": b"0123456789"},
+    ],
+)
+def test_a_host_that_resumes_at_another_place_starts_over(host, answer):
+    host.script = [{"cut": 1000}, answer]
+    assert fetch(f"{host.url}/a") == host.content
+    assert host.ranges_asked == [None, "bytes=768-", None]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_resumed_part_that_ends_early_is_noticed(host):
+    whole = len(host.content)
+    part = {"status": 206, "headers": {"Content-Range": f"bytes 768-{whole - 1}/{whole}"}, "body": b"x" * 99}
+    host.script = [{"cut": 1000}, part]
+    host.content = bytes(768 + 99) + host.content[768 + 99 :]
+    assert len(fetch(f"{host.url}/a")) == whole
+
+
+@pytest.mark.parametrize("how", [{"cut": 100}, {"length": 9999}, {"chunked": True, "cut": 100}])
+def test_a_body_shorter_than_promised_is_fetched_again(host, how):
+    host.script = [how]
+    assert fetch(f"{host.url}/a") == host.content
+    assert len(host.paths) == 2
+
+
+def test_a_chunked_body_and_one_without_length_are_fine(host):
+    host.script = [{"chunked": True}, {"length": None}]
+    assert fetch(f"{host.url}/a") == host.content
+    assert fetch(f"{host.url}/a") == host.content
+    assert len(host.paths) == 2
+
+
+def test_a_transfer_that_is_always_cut_is_given_up_and_can_be_retried(host):
+    host.script = [{"cut": 100}] * 99
+    with pytest.raises(KlingServerError, match="6 times in a row") as caught:
+        fetch(f"{host.url}/a")
+    assert "cut off" in str(caught.value)
+    assert "submits nothing" in str(caught.value)
+    assert len(host.paths) == download.ATTEMPTS == 6
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 400, 204])
+def test_another_status_is_tried_again_and_then_told(host, status):
+    host.script = [{"status": status, "body": b""}]
+    assert fetch(f"{host.url}/a") == host.content
+    host.script = [{"status": status, "body": b""}] * 9
+    with pytest.raises(KlingServerError, match=f"HTTP {status}"):
+        fetch(f"{host.url}/a")
+
+
+def test_a_host_that_refuses_connections_is_given_up():
+    with pytest.raises(KlingServerError, match=r"(?i)refused"):
+        fetch(f"http://127.0.0.1:{free_port()}/a")
+
+
+def test_a_host_that_never_answers_is_given_up(monkeypatch):
+    monkeypatch.setattr(download, "ATTEMPTS", 2)
+    with Listener() as silent, pytest.raises(KlingServerError, match=r"(?i)timed out|timeout"):
+        fetch(f"{silent.url}/a", conn=config(timeout=0.1))
+    assert len(silent.heard) == 2
+
+
+# --- fresh URLs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_an_expired_url_is_replaced_by_a_fresh_one(host, status):
+    host.script = [{"status": status}]
+    assert fetch(f"{host.url}/old", refresh=lambda: f"{host.url}/fresh") == host.content
+    assert host.paths == ["/old", "/fresh"]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_url_that_expires_halfway_is_replaced_and_the_file_starts_over(host):
+    host.script = [{"cut": 1000}, {"status": 403}]
+    assert fetch(f"{host.url}/old", refresh=lambda: f"{host.url}/fresh") == host.content
+    assert host.paths == ["/old", "/old", "/fresh"]
+    assert host.ranges_asked == [None, "bytes=768-", None]
+
+
+def test_kling_is_asked_twice_at_most_for_a_fresh_url(host):
+    asked: list[int] = []
+
+    def refresh() -> str:
+        asked.append(1)
+        return f"{host.url}/fresh"
+
+    host.script = [{"status": 403}] * 99
+    with pytest.raises(KlingServerError, match="HTTP 403") as caught:
+        fetch(f"{host.url}/old", refresh=refresh)
+    assert caught.value.http_status == 403
+    assert len(asked) == 2
+
+
+# --- limits -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [{}, {"chunked": True}, {"length": None}])
+def test_never_more_than_max_bytes(host, how):
+    host.script = [how, how]
+    assert len(fetch(f"{host.url}/a", max_bytes=len(host.content))) == len(host.content)
+    with pytest.raises(
+        KlingBadRequestError, match=f"larger than max_bytes={len(host.content) - 1}; nothing was"
+    ):
+        fetch(f"{host.url}/a", max_bytes=len(host.content) - 1)
+    assert len(host.paths) == 2
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_promised_length_beyond_max_bytes_is_not_waited_for(host):
+    host.script = [{"length": 10**12, "before": lambda: threading.Event().wait(5)}]
+    with pytest.raises(KlingBadRequestError, match="max_bytes"):
+        fetch(f"{host.url}/a", max_bytes=10**6)
+
+
+# --- redirects ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("location", ["/moved?a=b", "moved?a=b", "{url}/moved?a=b"])
+def test_a_redirect_is_followed(host, status, location):
+    host.script = [{"status": status, "headers": {"Location": location.format(url=host.url)}}]
+    assert fetch(f"{host.url}/a") == host.content
+    assert host.paths == ["/a", "/moved?a=b"]
+
+
+def test_five_redirects_are_followed_and_six_are_not(host):
+    host.script = [{"status": 302, "headers": {"Location": f"/{hop}"}} for hop in range(5)]
+    assert fetch(f"{host.url}/a") == host.content
+    host.script = [{"status": 302, "headers": {"Location": f"/{hop}"}} for hop in range(6)]
+    host.paths.clear()
+    with pytest.raises(KlingBadRequestError, match="more than 5 times"):
+        fetch(f"{host.url}/a")
+    assert len(host.paths) == 6
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://10.0.0.1/a",
+        "http://169.254.169.254/latest/",
+        "https://[fd00::1]/a",
+        "file:///etc/passwd",
+        "//10.1.1.1/a",
+    ],
+)
+def test_a_redirect_to_a_private_place_is_refused(host, location):
+    host.script = [{"status": 302, "headers": {"Location": location}}]
+    with pytest.raises(KlingBadRequestError, match="not fetched"):
+        fetch(f"{host.url}/a")
+    assert len(host.paths) == 1
+
+
+def test_every_hop_is_resolved_and_checked(host, monkeypatch):
+    checked: list[str] = []
+    real = download.check_target
+
+    def check(url: str, **options: Any) -> Any:
+        checked.append(url)
+        return real(url, **options)
+
+    monkeypatch.setattr(download, "check_target", check)
+    host.script = [
+        {"status": 302, "headers": {"Location": "/1"}},
+        {"status": 302, "headers": {"Location": "/2"}},
+    ]
+    fetch(f"{host.url}/a")
+    assert checked == [f"{host.url}/a", f"{host.url}/1", f"{host.url}/2"]
+
+
+def test_the_checked_address_is_the_one_connected_to(host, monkeypatch):
+    """A name that leads elsewhere the second time cannot slip through."""
+    answers = [["127.0.0.1"], ["10.0.0.1"]]
+    monkeypatch.setattr(addresses, "_resolve", lambda *_: answers.pop(0))
+    port = host.url.rpartition(":")[2]
+    assert fetch(f"http://rebinding.example.com:{port}/a") == host.content
+    assert host.headers[0]["host"] == f"rebinding.example.com:{port}"
+    assert answers == [["10.0.0.1"]]
+
+
+# --- what the connection allows ----------------------------------------------------------------------
+
+
+def test_loopback_is_refused_to_a_connection_that_leads_elsewhere(host):
+    with pytest.raises(KlingBadRequestError, match="is not https"):
+        fetch(f"{host.url}/a", conn=config("https://api.example.com", trust_env=False))
+    assert host.paths == []
+
+
+def test_result_hosts_of_the_connection_are_allowed(host):
+    conn = config("https://api.example.com", result_hosts="127.0.0.1", trust_env=False)
+    assert fetch(f"{host.url}/a", conn=conn) == host.content
+
+
+def test_a_proxy_of_the_connection_is_used_and_gets_its_own_credentials(host, proxy: Proxy):
+    with_login = proxy.url.replace("http://", "http://me:secret@")
+    conn = config("https://api.example.com", result_hosts="127.0.0.1", proxy=with_login)
+    assert fetch(f"{host.url}/a", conn=conn) == host.content
+    assert proxy.forwarded == [f"GET {host.url}/a"]
+    assert proxy.headers[0]["proxy-authorization"].startswith("Basic ")
+    assert "authorization" not in proxy.headers[0]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://cdn.example.com/a", "https://169.254.169.254/", "https://localhost/", "https://[::1]/"]
+)
+def test_a_proxy_is_no_way_around_the_check_of_an_address(proxy: Proxy, url):
+    with pytest.raises(KlingBadRequestError, match="not fetched"):
+        fetch(url, conn=config("https://api.example.com", proxy=proxy.url))
+    assert proxy.forwarded == []
+
+
+def test_an_api_on_loopback_needs_no_proxy_for_its_results(host, proxy: Proxy):
+    assert fetch(f"{host.url}/a", conn=config(proxy=proxy.url)) == host.content
+    assert proxy.forwarded == []
+
+
+def test_the_certificate_of_the_host_is_checked_as_the_connection_says(monkeypatch):
+    import certifi
+
+    from kling_provider.simulator.server import SimulatorServer
+
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
+    with SimulatorServer(tls=True) as server:
+        path = f"{server.url}/nothing-here"
+        monkeypatch.setattr(download, "_EXPIRED", ())
+        with pytest.raises(KlingServerError, match="CERTIFICATE_VERIFY_FAILED"):
+            fetch(path, conn=config(server.url))
+        for extra in ({"verify": server.certificate}, {"verify": False}, {"verify_ssl": "false"}):
+            with pytest.raises(KlingServerError, match="HTTP 404"):
+                fetch(path, conn=config(server.url, **extra))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.certificate))
+        with pytest.raises(KlingServerError, match="HTTP 404"):
+            fetch(path, conn=config(server.url))
+        with pytest.raises(KlingServerError, match="CERTIFICATE_VERIFY_FAILED"):
+            fetch(path, conn=config(server.url, trust_env=False))
+
+
+def test_a_certificate_of_another_name_is_refused(monkeypatch):
+    from kling_provider.simulator.server import SimulatorServer
+
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    monkeypatch.setattr(addresses, "_resolve", lambda *_: ["127.0.0.1"])
+    with SimulatorServer(tls=True) as server:
+        url = server.url.replace("127.0.0.1", "other.example.com")
+        with pytest.raises(KlingServerError, match=r"(?i)hostname|other.example.com"):
+            fetch(f"{url}/a", conn=config(server.url, verify=server.certificate))
+        assert server.requests == []

@@ -25,6 +25,10 @@ _JPEG = b"\xff\xd8\xff"
 _RATIO_TOLERANCE = 0.01
 
 
+class PictureUnavailable(Exception):
+    """The storage of a picture does not answer now; a retry may find it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Size:
     field: str
@@ -49,6 +53,7 @@ def load_pictures(
     :param limits: what the gateway takes.
     :param roots: folders and URIs that pictures may come from; empty allows all.
     :raises InvalidRequest: naming field, source, rule and way out.
+    :raises PictureUnavailable: if object storage does not answer now.
     """
     loaded = dict(request)
     sizes = []
@@ -106,7 +111,12 @@ def _read(field: str, source: str, limits: PictureLimits, roots: Sequence[str]) 
             f"{field}={show(source)}: there is no such file on this worker. Give a path the worker "
             "sees, an object-storage URI or a URL."
         )
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:
+        is_remote = bool(_URI.match(source)) and not _local(source)
+        if is_remote and not isinstance(error, PermissionError | ValueError | ImportError):
+            raise PictureUnavailable(f"{field}={show(source)} cannot be read now: {shorten(error)}.")
+        if not isinstance(error, OSError | ValueError | ImportError):
+            raise
         raise InvalidRequest(f"{field}={show(source)} cannot be read: {shorten(error)}.")
     if len(data) > limits.max_bytes:
         raise InvalidRequest(
@@ -191,6 +201,9 @@ def _is_whole(data: bytes) -> bool:
         return _PNG_END in data
     at = 2
     while data[at : at + 1] == b"\xff":
+        if data[at + 1 : at + 2] == b"\xff":  # a fill byte before a marker
+            at += 1
+            continue
         if data[at + 1 : at + 2] == b"\xda":  # the picture's data starts; only its end looks like ff d9 in it
             return b"\xff\xd9" in data[at:]
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kling_provider.api.endpoints import check_id
 from kling_provider.api.errors import Failure, InvalidRequest, Reaction, shorten, show
 from kling_provider.api.polling import (
+    BELIEVED_AFTER,
     NOT_FOUND_GRACE_SECONDS,
     Decision,
     Finished,
@@ -25,6 +26,7 @@ from kling_provider.api.polling import (
 )
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.hooks.outcomes import finished_task
 from kling_provider.hooks.work import times_cleared
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 
 #: The Airflow-side time-out comes so much later than the trigger's own, in seconds: it knows no task.
 BACKSTOP_SECONDS = 120.0
+#: Ten years; a number without end cannot become a date.
+LONGEST_SECONDS = 10 * 365 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +68,25 @@ class TaskRef:
                 value = json.loads(value)
         try:
             if isinstance(value, Mapping):
-                when = value.get("submitted_at") or value.get("created_at")
                 return cls(
                     check_id(_text(value.get("task_id")), "kling_task_id"),
                     str(value.get("endpoint") or endpoint),
                     value.get("external_task_id") or None,
-                    datetime.fromisoformat(when).timestamp() if when else None,
+                    _epoch(value.get("submitted_at") or value.get("created_at")),
                 )
             return cls(check_id(_text(value), "kling_task_id"), endpoint)
         except InvalidRequest as error:
             raise KlingBadRequestError(f"Nothing was asked. {error}", endpoint=endpoint)
+
+
+def _epoch(value: object) -> float | None:
+    """Epoch seconds of a time as XComs carry it; None for anything else, because nothing depends on it."""
+    if isinstance(value, datetime):
+        return value.timestamp()
+    try:
+        return datetime.fromisoformat(str(value)).timestamp()
+    except ValueError:
+        return None
 
 
 def _text(value: object) -> object:
@@ -101,7 +114,13 @@ class WaitsForTask:
         return hook
 
     def poller_for(
-        self, context: Mapping[str, Any], ref: TaskRef, *, started_at: float, answered: bool = False
+        self,
+        context: Mapping[str, Any],
+        ref: TaskRef,
+        *,
+        started_at: float,
+        answered: bool = False,
+        believed_after: int = BELIEVED_AFTER,
     ) -> TaskPoller:
         """Start the state machine of a wait on this worker.
 
@@ -109,15 +128,17 @@ class WaitsForTask:
         :param ref: whom to wait for.
         :param started_at: when this try started, epoch seconds.
         :param answered: whether this wait was answered before.
+        :param believed_after: so many refusals in a row are believed.
         """
         return TaskPoller(
             poke_interval=self.poke_interval,
             deadline=lambda task: deadline_for(
                 context, self.timeout, task.created_at if task else None, started_at
             ),
-            visible_by=(ref.submitted_at or time.time()) + NOT_FOUND_GRACE_SECONDS,
+            visible_by=(ref.submitted_at or started_at) + NOT_FOUND_GRACE_SECONDS,
             random=random.random,
             answered=answered,
+            believed_after=believed_after,
         )
 
     def defer_until_over(self, ref: TaskRef, deadline: float) -> None:
@@ -169,7 +190,9 @@ class WaitsForTask:
                 random=random.random,
                 answered=True,
             )
-            decision = self.hook.poll_once(poller, ref.task_id, ref.endpoint)
+            again = self.hook.poll_once(poller, ref.task_id, ref.endpoint)
+            if not (isinstance(again, TimedOut) and again.failure):  # no answer: what the trigger saw stands
+                decision = again
         return self.finish(context, ref, decision)
 
     def finish(self, context: Mapping[str, Any], ref: TaskRef, decision: Decision) -> dict[str, Any]:
@@ -179,8 +202,6 @@ class WaitsForTask:
         :param ref: the task that was waited for.
         :param decision: how the wait ended.
         """
-        from kling_provider.hooks.kling import finished_task
-
         if isinstance(decision, Finished):
             check_echo(decision.task, ref.external_task_id)
         task = finished_task(decision, ref.task_id, ref.endpoint, self.timeout)
@@ -205,8 +226,11 @@ def positive_seconds(name: str, value: Any, least: float) -> float:
     :raises KlingBadRequestError: if it is not a number or too small.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= least:
-        raise KlingBadRequestError(f"{name}={show(value, 40)}: use {least:g} seconds or more.")
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not least <= seconds <= LONGEST_SECONDS:
+        raise KlingBadRequestError(
+            f"{name}={show(value, 40)}: use {least:g} seconds or more, up to ten years."
+        )
     return float(seconds)
 
 
@@ -270,15 +294,16 @@ def decision_of(event: object) -> Decision:
     :raises KlingBadRequestError: for anything else; never taken for a success.
     """
     if isinstance(event, Mapping):
-        match event.get("status"):
-            case "finished":
-                return Finished(KlingTask.from_dict(event["task"]))
-            case "timeout":
-                return TimedOut(str(event.get("last_status")), _failure_from_dict(event.get("failure")))
-            case "gave_up":
-                failure = _failure_from_dict(event.get("failure"))
-                if failure is not None:
-                    return GaveUp(failure)
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            match event.get("status"):
+                case "finished":
+                    return Finished(KlingTask.from_dict(event["task"]))
+                case "timeout":
+                    return TimedOut(str(event.get("last_status")), _failure_from_dict(event.get("failure")))
+                case "gave_up":
+                    failure = _failure_from_dict(event.get("failure"))
+                    if failure is not None:
+                        return GaveUp(failure)
     raise KlingBadRequestError(
         f"The trigger sent an event this version does not know: {shorten(event)}. Clear this task; it asks again."
     )

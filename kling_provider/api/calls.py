@@ -5,6 +5,7 @@ Sync and async hooks run the same :class:`Call` values; nothing about Kling is w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,7 @@ from kling_provider.api.replies import Envelope
 from kling_provider.api.tasks import KlingTask, decode_task
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Call(Generic[T]):
     decode: Callable[[Envelope], T]
     what: str
     params: Mapping[str, str | int] = field(default_factory=dict)
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
     endpoint: str | None = None
     task_id: str | None = None
     external_task_id: str | None = None
@@ -155,7 +157,13 @@ def _tasks(envelope: Envelope, endpoint: str) -> list[KlingTask]:
                 envelope.request_id,
             )
         )
-    return [decode_task(item, endpoint, envelope.request_id) for item in envelope.data]
+    tasks = []
+    for item in envelope.data:
+        try:
+            tasks.append(decode_task(item, endpoint, envelope.request_id))
+        except ApiFailure as error:  # one odd task of the account must not hide the others
+            log.warning("A task of the list is left out: %s", error)
+    return tasks
 
 
 def _object(envelope: Envelope) -> dict[str, Any]:

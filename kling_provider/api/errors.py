@@ -5,6 +5,7 @@ A new error code is one row of :data:`KLING_CODES`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -117,11 +118,14 @@ TASK_NOT_FOUND_TEXT = "task not found"
 DUPLICATE_ID_TEXT = "already exists"
 
 SHOWN_CHARACTERS = 200
+#: ``user:password@`` in an address, as proxies and stores are given.
+_USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
 
 
 def shorten(value: object, limit: int = SHOWN_CHARACTERS) -> str:
-    """Show ``value`` in at most ``limit`` characters, on one line."""
+    """Show ``value`` in at most ``limit`` characters, on one line, without passwords of addresses."""
     text = " ".join(str(value).split()) if not isinstance(value, bytes) else f"<{len(value)} bytes>"
+    text = _USERINFO.sub("***@", text)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 
@@ -140,6 +144,7 @@ class Failure:
     :param http_status: None where there was no answer at all.
     :param request_id: Kling's request_id, or None.
     :param retry_after: seconds the server asked to wait, or None.
+    :param is_final: whether asking again would give the same answer, although its kind is transient.
     :param never_sent: whether it is certain that the request did not leave this machine whole.
     """
 
@@ -150,11 +155,12 @@ class Failure:
     request_id: str | None = None
     retry_after: float | None = None
     never_sent: bool = False
+    is_final: bool = False
 
     @property
     def is_transient(self) -> bool:
         """Whether asking again later can help. A lookup may be repeated; a create must not blindly be."""
-        return self.reaction in _TRANSIENT
+        return self.reaction in _TRANSIENT and not self.is_final
 
     @property
     def leaves_submit_unclear(self) -> bool:

@@ -23,7 +23,23 @@ _FORMAT = re.compile(r"af1-[a-z2-7]{6}-[a-z2-7]{16}-[a-z2-7]{12}")
 #: Query parameters that sign a URL: they differ on every run although the picture is the same.
 #: Tencent signs with q-sign-algorithm, q-sign-time, q-signature and q-key-time.
 _SIGNATURE_PREFIXES = ("x-amz-", "x-goog-", "q-sign", "x-oss-")
-_SIGNATURE_NAMES = frozenset({"sig", "se", "sp", "expires", "signature", "q-key-time"})
+_SIGNATURE_NAMES = frozenset(
+    {
+        "sig",
+        "se",
+        "sp",
+        "expires",
+        "signature",
+        "q-key-time",
+        "awsaccesskeyid",
+        "googleaccessid",
+        "ossaccesskeyid",
+        "security-token",
+        "key-pair-id",
+    }
+)
+#: Short names that only sign beside a signature: Azure's times, CloudFront's policy.
+_BESIDE_A_SIGNATURE = frozenset({"st", "skt", "ske", "policy"})
 
 #: Not part of what is asked for.
 _NOT_THE_REQUEST = frozenset({"callback_url", "external_task_id"})
@@ -78,7 +94,10 @@ def digest_request(endpoint: str, dialect: str, request: Mapping[str, object]) -
     :param request: the fields; pictures that were read are bytes, URLs are strings.
     """
     fields = {name: value for name, value in request.items() if name not in _NOT_THE_REQUEST}
-    return _digest(_canonical([endpoint, dialect, _plain(fields)]), 12)
+    try:
+        return _digest(_canonical([endpoint, dialect, _plain(fields)]), 12)
+    except (TypeError, ValueError) as error:  # a raw endpoint's fields pass no model
+        raise InvalidRequest(f"{endpoint}: the request holds what JSON cannot ({error}). Use plain values.")
 
 
 def is_derived(value: str) -> bool:
@@ -119,10 +138,13 @@ def _without_signature(value: str) -> str:
         parts = urlsplit(value)
     except ValueError:  # not an address after all; Kling will say so
         return value
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    is_signed = any(name.lower() in ("sig", "signature") for name, _ in query)
+    signing = _SIGNATURE_NAMES | _BESIDE_A_SIGNATURE if is_signed else _SIGNATURE_NAMES
     kept = [
         (name, item)
-        for name, item in parse_qsl(parts.query, keep_blank_values=True)
-        if name.lower() not in _SIGNATURE_NAMES and not name.lower().startswith(_SIGNATURE_PREFIXES)
+        for name, item in query
+        if name.lower() not in signing and not name.lower().startswith(_SIGNATURE_PREFIXES)
     ]
     return urlunsplit(parts._replace(query=urlencode(kept)))
 

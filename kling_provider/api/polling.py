@@ -74,6 +74,7 @@ class TaskPoller:
     :param visible_by: epoch seconds until which "not found" is normal.
     :param random: a number from 0 to 1, for the jitter.
     :param answered: whether this wait was answered before, by another process.
+    :param believed_after: so many refusals in a row are believed.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class TaskPoller:
         visible_by: float,
         random: Callable[[], float],
         answered: bool = False,
+        believed_after: int = BELIEVED_AFTER,
     ):
         self._poke_interval = poke_interval
         self._deadline = deadline
@@ -91,9 +93,15 @@ class TaskPoller:
         self._random = random
         self._task: KlingTask | None = None
         self._answered = answered
+        self._believed_after = believed_after
         self._failures_in_a_row = 0
         self._refusals_in_a_row = 0
         self._auth_failing_since: float | None = None
+
+    @property
+    def key_is_rejected(self) -> bool:
+        """Whether the last answer was that the key is not valid."""
+        return self._auth_failing_since is not None
 
     @property
     def deadline(self) -> float:
@@ -113,6 +121,8 @@ class TaskPoller:
     def on_failure(self, failure: Failure, now: float) -> Decision:
         """Take note of an ask that failed at ``now`` (epoch seconds)."""
         self._failures_in_a_row += 1
+        if failure.code is not None and failure.reaction not in _REJECTED:  # Kling knew the key
+            self._answered, self._auth_failing_since = True, None
         if not failure.is_transient:
             if self._is_believed(failure, now):
                 return GaveUp(failure)
@@ -130,11 +140,12 @@ class TaskPoller:
         if failure.reaction in _REJECTED:
             if self._auth_failing_since is None:
                 self._auth_failing_since = now
+            self._refusals_in_a_row = 0
             return not self._answered or now - self._auth_failing_since >= AUTH_GRACE_SECONDS
         if failure.reaction is Reaction.NOT_FOUND and now < self._visible_by:
             return False
         self._refusals_in_a_row += 1
-        return self._refusals_in_a_row >= BELIEVED_AFTER
+        return self._refusals_in_a_row >= self._believed_after
 
     def _again(self, seconds: float, now: float, failure: Failure | None) -> Decision:
         if now >= self.deadline:

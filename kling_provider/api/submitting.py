@@ -4,8 +4,9 @@ Rules
   * Only the very first POST of a piece of work goes out unasked; a later one looks the id up first.
   * An unclear answer (time-out, cut, 5xx, unreadable) is never followed by another POST here. If the id can
     be looked up, it is, after a pause, three times; else the outcome is unknown and said so.
-  * A refusal because the id exists is a look-up, not an error.
-  * A task that is found is taken over only if it is ours and has not failed.
+  * A refusal because the id exists is a look-up, not an error. Any refusal of a later POST is believed only
+    after a look-up finds nothing.
+  * A task that is found is taken over only if it echoes our id and has not failed.
 """
 
 from __future__ import annotations
@@ -68,8 +69,15 @@ class FailedBefore:
     task: KlingTask
 
 
+@dataclass(frozen=True, slots=True)
+class StillUnclear:
+    """The answer was unclear and so were the look-ups: safe to try again later, looking first."""
+
+    failure: Failure
+
+
 Step = Post | LookUp
-Outcome = Submitted | Refused | NotThere | Unknown | FailedBefore
+Outcome = Submitted | Refused | NotThere | StillUnclear | Unknown | FailedBefore
 
 
 class Submission:
@@ -84,7 +92,6 @@ class Submission:
         self._external_task_id = external_task_id
         self._can_look_up = can_look_up and external_task_id is not None
         self._is_first = is_first
-        self._posted = False
         self._failure: Failure | None = None
         self._pauses = list(LOOKUP_PAUSES)
 
@@ -98,17 +105,19 @@ class Submission:
 
     def on_post_failure(self, failure: Failure) -> Step | Outcome:
         """The POST was not answered with a task."""
-        self._posted = True
         self._failure = failure
         if failure.leaves_submit_unclear and not self._can_look_up:
             return Unknown(failure)
         if failure.leaves_submit_unclear or (failure.is_duplicate_id and self._can_look_up):
             return self._look_again() or NotThere(failure)
+        if self._can_look_up and not self._is_first and not failure.never_sent:
+            self._pauses = []
+            return LookUp()  # a refusal in words unknown to us may be about the id
         return Refused(failure)
 
     def on_found(self, task: KlingTask) -> Outcome:
         """The look-up was answered with a task."""
-        if task.external_task_id not in (None, self._external_task_id):
+        if task.external_task_id != self._external_task_id:
             return Unknown(
                 Failure(
                     Reaction.BAD_REQUEST,
@@ -123,15 +132,17 @@ class Submission:
 
     def on_lookup_failure(self, failure: Failure) -> Step | Outcome:
         """The look-up gave no task: not found, or no answer."""
-        if not self._posted:
-            return Post() if failure.reaction is Reaction.NOT_FOUND else Refused(failure)
+        is_missing = failure.reaction is Reaction.NOT_FOUND
+        if self._failure is None:
+            return Post() if is_missing else Refused(failure)
         again = self._look_again()
         if again:
             return again
-        unclear = self._failure or failure
-        if failure.reaction is not Reaction.NOT_FOUND or unclear.is_duplicate_id:
-            return Unknown(unclear)
-        return NotThere(unclear)
+        if not is_missing:
+            return StillUnclear(self._failure)
+        if self._failure.is_duplicate_id:
+            return Unknown(self._failure)
+        return NotThere(self._failure) if self._failure.leaves_submit_unclear else Refused(self._failure)
 
     def _look_again(self) -> LookUp | None:
         return LookUp(self._pauses.pop(0)) if self._pauses else None

@@ -189,6 +189,7 @@ def decode_task(data: object, endpoint: str, request_id: str | None) -> KlingTas
             f"task {task.task_id} is told to have succeeded, but there is no result in it: "
             f"{shorten(dict(data))}",
             request_id,
+            is_final=True,
         )
     return task
 
@@ -254,5 +255,9 @@ def _kind(value: object) -> str:
     return "null" if value is None else type(value).__name__
 
 
-def _unreadable(message: str, request_id: str | None) -> ApiFailure:
-    return ApiFailure(Failure(Reaction.UNREADABLE, message, code=0, http_status=200, request_id=request_id))
+def _unreadable(message: str, request_id: str | None, *, is_final: bool = False) -> ApiFailure:
+    return ApiFailure(
+        Failure(
+            Reaction.UNREADABLE, message, code=0, http_status=200, request_id=request_id, is_final=is_final
+        )
+    )

@@ -88,7 +88,7 @@ class KlingConfig:
     media_roots: tuple[str, ...] = ()
     result_hosts: tuple[str, ...] = ()
     pictures: PictureLimits = PictureLimits()
-    http_extras: Mapping[str, Any] = field(default_factory=dict)
+    http_extras: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def external_id_for(self, endpoint: Endpoint) -> ExternalIdUse:
         """Whether a submit to ``endpoint`` can be looked up afterwards."""
@@ -239,7 +239,7 @@ def _query_path(value: object) -> str | None:
     template = str(value)
     try:
         template.format(endpoint="e", task_id="t")
-    except (KeyError, IndexError, ValueError):
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError):
         raise ValueError(f"extra query_path={show(template, 80)} may hold {{endpoint}} and {{task_id}} only.")
     if not template.startswith("/") or "{task_id}" not in template:
         raise ValueError(f"extra query_path={show(template, 80)} must start with '/' and hold {{task_id}}.")

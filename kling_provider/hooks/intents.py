@@ -1,14 +1,15 @@
-"""Pay once where ids cannot be looked up: write the intent down before the POST, the id after it.
+"""What a submit has asked for, written down in Airflow's task state (3.3+), where retries and clears find it.
 
-Used for gateways whose row says ``external_id: none``. The record lives in Airflow's task state (3.3+) and
-survives retries and clears. Below 3.3 there is none, so a retry sends nothing and says what to check.
+Where ids can be looked up, the record only keeps a retry from asking for something else. Where they cannot
+(rows with ``external_id: none``), it is what keeps a retry from paying twice: the intent is written before
+the POST, the id after it.
 
-Rules
+Rules for the latter
   * A record with an id: the task is taken over, nothing is sent.
-  * A record without an id, from this try or an earlier one of the same clear: its POST may have been booked.
-    Nothing is sent.
+  * A record without an id: its POST may have been booked. Nothing is sent.
   * A clear by a person after that is their decision: the next POST goes out.
   * A definite refusal erases the record.
+  * No task state (before 3.3): only the first try sends.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class StateStore(Protocol):
 
 
 class Intent:
-    """The record of one submit that cannot be looked up.
+    """The record of one submit.
 
     :param config: of the connection.
     :param prepared: the submit.
@@ -52,7 +53,17 @@ class Intent:
         self._config = config
         self._prepared = prepared
         self._work = work
+        self._store: StateStore | None = work.store
         self._key = KEY if work.key is None else f"{KEY}:{work.key}"[:512]
+        self.was_cleared = False
+
+    def refuse_another_request(self) -> None:
+        """Write down what is asked for; on a retry, see that it is the same.
+
+        :raises KlingBadRequestError: if an earlier try asked for something else, before anything is paid.
+        """
+        if self._read() is None or self.was_cleared:
+            self._write({})
 
     def earlier_task(self) -> str | None:
         """The id that an earlier try was given, or None if nothing was sent.
@@ -60,29 +71,26 @@ class Intent:
         :raises KlingSubmissionUnknownError: if an earlier try may have sent something; nothing is sent now.
         :raises KlingBadRequestError: if the earlier try asked for something else.
         """
-        if self._work.store is None:
+        if self._store is None:
             if self._work.is_retry and not self._risk_accepted:
-                raise self._unknown("this Airflow (before 3.3) keeps no record of what that try sent")
+                raise self._unknown(
+                    "Airflow before 3.3 keeps no record of what it sent",
+                    "start a new DAG run, or set on_unknown_submission='retry' to submit again from here",
+                )
             return None
-        record = self._work.store.get(self._key)
-        if not isinstance(record, dict):
+        record = self._read()
+        if record is None:
             return None
-        was_cleared = self._work.times_cleared > int(record.get("times_cleared", 0))
-        same_request = record.get("request") == self._prepared.digest
-        if was_cleared and (not same_request or not record.get("task_id") or self._work.wants_new):
-            return None
-        if not same_request:
-            raise KlingBadRequestError(
-                f"Nothing was sent. An earlier try of this task submitted another request to "
-                f"{self._prepared.endpoint.name}: a retry must ask for the same. Clear the task to submit the new "
-                "request.",
-                endpoint=self._prepared.endpoint.name,
-                task_id=record.get("task_id"),
-            )
         if not record.get("task_id"):
-            if self._risk_accepted:
+            if self.was_cleared or self._risk_accepted:
                 return None
-            raise self._unknown("it wrote down that it would submit, and no answer after that")
+            raise self._unknown(
+                "it wrote down that it would submit, and no answer after that",
+                "clear this task to submit again",
+            )
+        is_other = record.get("request") != self._prepared.digest
+        if self.was_cleared and (self._work.wants_new or is_other):
+            return None
         return str(record["task_id"])
 
     def before_post(self) -> None:
@@ -93,22 +101,34 @@ class Intent:
         """Write down what came of it: the id, nothing if Kling took nothing, or leave the intent standing."""
         if isinstance(outcome, Submitted):
             self._write({"task_id": outcome.task.task_id})
-        elif isinstance(outcome, Refused) and self._work.store is not None:
-            self._work.store.delete(self._key)
+        elif isinstance(outcome, Refused) and self._store is not None:
+            self._store.delete(self._key)
+
+    def _read(self) -> dict[str, Any] | None:
+        record = self._store.get(self._key) if self._store is not None else None
+        if not isinstance(record, dict):
+            return None
+        self.was_cleared = self._work.max_tries > int(record.get("max_tries", 0))
+        if not self.was_cleared and record.get("request") != self._prepared.digest:
+            raise KlingBadRequestError(
+                f"Nothing was sent. An earlier submit of this task asked {self._prepared.endpoint.name} for "
+                "something else, and a retry must ask for the same. Clear the task to submit the new request; in a "
+                "@task that submits several times, tell them apart with key=.",
+                endpoint=self._prepared.endpoint.name,
+                task_id=record.get("task_id"),
+            )
+        return record
 
     def _write(self, details: dict[str, Any]) -> None:
-        if self._work.store is not None:
-            self._work.store.set(
-                self._key,
-                {"request": self._prepared.digest, "times_cleared": self._work.times_cleared, **details},
-            )
+        if self._store is not None:
+            record = {"request": self._prepared.digest, "max_tries": self._work.max_tries, **details}
+            self._store.set(self._key, record)
 
-    def _unknown(self, why: str) -> KlingSubmissionUnknownError:
+    def _unknown(self, why: str, otherwise: str) -> KlingSubmissionUnknownError:
         where = self._config.console_url or self._config.base_url
         return KlingSubmissionUnknownError(
             f"Nothing was sent. An earlier try of this task may have submitted to {self._prepared.endpoint.name} and "
             f"been paid: {why}, and gateway {self._config.gateway.name!r} cannot be asked. Look for the task in the "
-            f"console ({where}). If it is there, give its id to KlingTaskSensor; if not, clear this task to "
-            "submit again.",
+            f"console ({where}). If it is there, give its id to KlingTaskSensor; if not, {otherwise}.",
             endpoint=self._prepared.endpoint.name,
         )

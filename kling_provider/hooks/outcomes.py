@@ -5,12 +5,24 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal
 
-from kling_provider.api.submitting import FailedBefore, NotThere, Outcome, Refused, Submitted, Unknown
+from kling_provider.api.errors import Failure, Reaction
+from kling_provider.api.polling import Decision, Finished, GaveUp, TimedOut
+from kling_provider.api.submitting import (
+    FailedBefore,
+    NotThere,
+    Outcome,
+    Refused,
+    StillUnclear,
+    Submitted,
+    Unknown,
+)
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import (
     KlingBadRequestError,
     KlingServerError,
     KlingSubmissionUnknownError,
+    KlingTaskFailedError,
+    KlingTaskTimeoutError,
     from_failure,
 )
 from kling_provider.hooks.config import KlingConfig
@@ -73,6 +85,14 @@ def task_or_raise(
                 endpoint=endpoint,
                 external_task_id=external_id,
             )
+        case StillUnclear(failure):
+            raise KlingServerError(
+                f"{_what(endpoint, external_id)} got no clear answer: {failure.describe()} Kling could not be asked "
+                "again either, so the task may have been booked. A retry looks for it before it sends.",
+                failure=failure,
+                endpoint=endpoint,
+                external_task_id=external_id,
+            )
         case Unknown(failure) if on_unknown == "retry":
             raise from_failure(
                 failure, _what(endpoint, external_id), endpoint=endpoint, external_task_id=external_id
@@ -80,13 +100,61 @@ def task_or_raise(
         case Unknown(failure):
             raise KlingSubmissionUnknownError(
                 f"{_what(endpoint, external_id)} got no clear answer: {failure.describe()} The task may have been "
-                f"booked and will then be paid. Gateway {config.gateway.name!r} cannot be asked whether it was. "
+                f"booked and will then be paid. Gateway {config.gateway.name!r} {_no_help(prepared, external_id)}. "
                 f"Look for it in the console ({config.console_url or config.base_url}). If it is there, give its "
                 "id to KlingTaskSensor; if not, clear this task to submit again.",
                 failure=failure,
                 endpoint=endpoint,
                 external_task_id=external_id,
             )
+
+
+def _no_help(prepared: PreparedSubmit, external_id: str | None) -> str:
+    if prepared.can_look_up and external_id:
+        return "does not show the task under its external_task_id"
+    return "cannot be asked whether it was"
+
+
+def finished_task(decision: Decision, task_id: str, endpoint: str, timeout: float) -> KlingTask:
+    """Return the successful task of a wait that is over.
+
+    :param decision: where the poll state machine ended.
+    :param task_id: Kling's id.
+    :param endpoint: the endpoint it was made with.
+    :param timeout: seconds that were granted, for the message.
+    :raises KlingTaskFailedError: if Kling says it failed.
+    :raises KlingTaskTimeoutError: if it was not over in time.
+    :raises KlingError: if asking could not go on.
+    """
+    match decision:
+        case Finished(task) if task.is_successful:
+            return task
+        case Finished(task):
+            raise KlingTaskFailedError(
+                f"Kling says task {task_id} of {endpoint} failed: "
+                f"{task.status_message or 'no reason told'} [request_id {task.request_id}]. Failed tasks are not "
+                "charged. Change the prompt or the picture, then clear the submit task with a changed request.",
+                failure=Failure(Reaction.BAD_REQUEST, task.status_message, 0, 200, task.request_id),
+                endpoint=endpoint,
+                task_id=task_id,
+                external_task_id=task.external_task_id,
+            )
+        case TimedOut(status, failure):
+            last = f" The last ask failed: {failure.describe()}" if failure else ""
+            raise KlingTaskTimeoutError(
+                f"Task {task_id} of {endpoint} was not over after {timeout:g} s (last status: {status}).{last} It "
+                "goes on at Kling, may still finish and is then paid. Clear this task to collect it, with a "
+                "longer timeout if need be; that submits nothing.",
+                failure=failure,
+                endpoint=endpoint,
+                task_id=task_id,
+            )
+        case GaveUp(failure):
+            raise from_failure(
+                failure, f"Asking for task {task_id} of {endpoint}", endpoint=endpoint, task_id=task_id
+            )
+        case _:
+            raise AssertionError(f"the wait is not over: {decision}")
 
 
 def _what(endpoint: str, external_id: str | None) -> str:

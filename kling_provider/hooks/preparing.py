@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -13,9 +13,9 @@ from kling_provider.api.errors import InvalidRequest, shorten
 from kling_provider.api.identity import TaskIdentity, check_user_id, digest_request, external_task_id
 from kling_provider.api.pricing import estimate_units
 from kling_provider.api.requests import check_request
-from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.exceptions import KlingBadRequestError, KlingServerError
 from kling_provider.hooks.config import KlingConfig
-from kling_provider.media import load_pictures
+from kling_provider.media import PictureUnavailable, load_pictures
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class PreparedSubmit:
     """
 
     endpoint: Endpoint
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] = field(repr=False)
     digest: str
     own_id: str | None
     estimated_units: Decimal | None
@@ -72,12 +72,15 @@ def prepare(
         pictures = load_pictures(checked.body, row.pictures, config.pictures, config.media_roots)
         body = {name: item for name, item in pictures.items() if name != "external_task_id"}
         given = {name: body[name] for name in checked.given if name in body}
+        digest = digest_request(row.name, row.dialect, given)
     except InvalidRequest as error:
         raise KlingBadRequestError(f"Nothing was sent. {error}", endpoint=shorten(endpoint, 80))
+    except PictureUnavailable as error:
+        raise KlingServerError(f"Nothing was sent. {error} A retry reads it again.", endpoint=endpoint)
     return PreparedSubmit(
         endpoint=row,
         body=body,
-        digest=digest_request(row.name, row.dialect, given),
+        digest=digest,
         own_id=chosen,
         estimated_units=estimate_units(body),
         can_look_up=config.external_id_for(row) == "lookup",
@@ -87,6 +90,7 @@ def prepare(
 
 def _own_id(argument: str | None, in_request: str | None) -> str | None:
     """The operator's argument and Kling's field mean the same."""
+    in_request = None if in_request is None else check_user_id(str(in_request))
     if argument in (None, ""):
         return in_request
     checked = check_user_id(str(argument))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from kling_provider.api.identity import TaskIdentity
@@ -17,20 +17,22 @@ class Work:
 
     :param identity: what makes it this one; None outside a running task.
     :param is_first: whether nothing can have been sent for it before.
-    :param is_retry: whether this is a retry by Airflow, of an earlier try since the last clear.
-    :param times_cleared: how often the task instance was cleared.
+    :param is_retry: whether an earlier try may have sent something.
+    :param max_tries: Airflow's own; a clear raises it, and nothing else does.
     :param wants_new: whether a clear asks for a new video.
     :param key: tells several submits of one task apart.
     :param store: Airflow's task state (3.3+), or None.
+    :param submits_once: whether all submits of the task are this one: an operator's is, a @task may have more.
     """
 
     identity: TaskIdentity | None
     is_first: bool = True
     is_retry: bool = False
-    times_cleared: int = 0
+    max_tries: int = 0
     wants_new: bool = False
     key: str | None = None
     store: Any = None
+    submits_once: bool = True
 
 
 NO_TASK = Work(None)
@@ -52,22 +54,23 @@ def work_of(
         return NO_TASK
     dag_id, run_id, task_id = (str(name) for name in names)
     cleared = times_cleared(context)
+    key = None if key in (None, "") else str(key)
     try_number = _number(getattr(ti, "try_number", 1), 1)
     identity = TaskIdentity(
         dag_id,
         run_id,
         task_id,
         map_index=_number(getattr(ti, "map_index", -1), -1),
-        key=key or None,
+        key=key,
         clear_no=cleared if on_clear == "resubmit" else 0,
     )
     return Work(
         identity,
         is_first=try_number <= 1 and cleared == 0,
-        is_retry=try_number > cleared + 1,
-        times_cleared=cleared,
+        is_retry=try_number > 1,
+        max_tries=_number(getattr(ti, "max_tries", 0), 0),
         wants_new=on_clear == "resubmit",
-        key=key or None,
+        key=key,
         store=context.get("task_state_store"),
     )
 
@@ -90,7 +93,7 @@ def current_work(key: str | None = None) -> Work:
         context = get_current_context()
     except (RuntimeError, LookupError):
         return NO_TASK
-    return work_of(context, key)
+    return replace(work_of(context, key), submits_once=False)
 
 
 def _number(value: object, default: int) -> int:

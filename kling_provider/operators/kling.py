@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 
+from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.api.pricing import USD_PER_VIDEO_UNIT
 from kling_provider.api.requests import REQUESTS, looks_like_base64
 from kling_provider.api.tasks import KlingTask
@@ -23,6 +25,9 @@ from kling_provider.triggers.kling import kill_message
 from kling_provider.waiting import TaskRef, WaitsForTask, positive_seconds
 
 log = logging.getLogger(__name__)
+
+#: Base64 inside an object or list that a template rendered as text.
+_PICTURE_DATA = re.compile(r"[A-Za-z0-9+/_-]{200,}={0,2}")
 
 
 class KlingSubmitOperator(WaitsForTask, BaseOperator):
@@ -103,7 +108,10 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
 
     def __setattr__(self, key: str, value: Any) -> None:
         """Keep picture data out of attributes: Airflow stores templated ones before execute can refuse them."""
-        super().__setattr__(key, without_picture_data(value) if key in self.template_fields else value)
+        if key == "request" and isinstance(value, dict):
+            cut = {name: _without_data(name, item) for name, item in value.items()}
+            value = cut if any(cut[name] is not value[name] for name in cut) else value
+        super().__setattr__(key, _without_data(key, value))
 
     @property
     def kling_task(self) -> XComArg:
@@ -197,6 +205,12 @@ class _KlingTypedOperator(KlingSubmitOperator):
     kling_fields: ClassVar[tuple[str, ...]]
 
     def __init__(self, **kwargs: Any):
+        for name in ("endpoint", "request"):
+            if name in kwargs:
+                raise KlingBadRequestError(
+                    f"{name}= is not for {type(self).__name__}, which is for {self.kling_endpoint} and takes Kling's "
+                    "fields one by one. Give them as arguments, or use KlingSubmitOperator."
+                )
         super().__init__(endpoint=self.kling_endpoint, **kwargs)
 
     def _keep(self, arguments: Mapping[str, Any]) -> None:
@@ -209,6 +223,10 @@ class _KlingTypedOperator(KlingSubmitOperator):
         return {name: getattr(self, name) for name in self.kling_fields}
 
 
+#: Top-level fields that hold pictures, of any endpoint.
+_PICTURE_FIELDS = frozenset(
+    name.partition("[")[0] for endpoint in ENDPOINTS.values() for name in endpoint.pictures
+)
 _COMMON_TEMPLATES = ("external_task_id", "idempotency_key", "kling_conn_id")
 
 
@@ -341,7 +359,7 @@ def without_picture_data(value: Any) -> Any:
     if isinstance(value, str):
         if len(value) > 64 and looks_like_base64(value):
             return f"data: {value[:32]}… ({len(value)} characters)"
-        return value
+        return _PICTURE_DATA.sub(lambda data: f"{data[0][:32]}…", value) if value[:1] in "[{" else value
     if isinstance(value, Mapping) and type(value) is dict:
         cut = {name: without_picture_data(item) for name, item in value.items()}
         return cut if any(cut[name] is not value[name] for name in cut) else value
@@ -349,6 +367,12 @@ def without_picture_data(value: Any) -> Any:
         items = [without_picture_data(item) for item in value]
         return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
     return value
+
+
+def _without_data(field: str, value: Any) -> Any:
+    """Cut picture data, in the fields that hold pictures; text that looks like it is left alone elsewhere."""
+    is_bytes = isinstance(value, bytes | bytearray)
+    return without_picture_data(value) if field in _PICTURE_FIELDS or is_bytes else value
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:

@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from kling_provider.api.polling import TaskPoller, Wait
+from kling_provider.api.polling import BELIEVED_AFTER, TaskPoller, Wait
 from kling_provider.links.kling import KlingVideoLink
 from kling_provider.triggers.kling import kill_message
 from kling_provider.waiting import TaskRef, WaitsForTask, positive_seconds
@@ -82,7 +82,7 @@ class KlingTaskSensor(WaitsForTask, BaseSensorOperator):
             raise
         except (AirflowFailException, AirflowSensorTimeout) as error:
             # The base class does this for poke, and for what happens after a deferral.
-            if self.soft_fail and self.deferrable:
+            if (self.soft_fail or getattr(self, "never_fail", False)) and self.deferrable:
                 raise AirflowSkipException(str(error)) from error
             raise
 
@@ -90,9 +90,19 @@ class KlingTaskSensor(WaitsForTask, BaseSensorOperator):
         """Ask once (poke and reschedule mode)."""
         ref = self._ref()
         if self._poller is None:
-            self._poller = self.poller_for(context, ref, started_at=_started_at(context))
+            rescheduled = _first_reschedule(context)
+            self._poller = self.poller_for(
+                context,
+                ref,
+                started_at=rescheduled or time.time(),
+                # A process that was rescheduled remembers nothing, but was answered, or would not be here.
+                answered=rescheduled is not None,
+                believed_after=BELIEVED_AFTER if rescheduled is None else 1,
+            )
         decision = self.hook.poll_once(self._poller, ref.task_id, ref.endpoint)
         if isinstance(decision, Wait):
+            if not self.reschedule and decision.seconds > self.poke_interval:  # back-off, or Retry-After
+                time.sleep(decision.seconds - self.poke_interval)
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self.finish(context, ref, decision))
 
@@ -113,8 +123,7 @@ class KlingTaskSensor(WaitsForTask, BaseSensorOperator):
         return self.finish(context, ref, decision)
 
 
-def _started_at(context: Mapping[str, Any]) -> float:
+def _first_reschedule(context: Mapping[str, Any]) -> float | None:
     """When the first of these pokes was; in reschedule mode each runs in a process of its own."""
-    ti = context.get("ti")
-    first = getattr(ti, "get_first_reschedule_date", lambda _: None)(context)
-    return first.timestamp() if isinstance(first, datetime) else time.time()
+    first = getattr(context.get("ti"), "get_first_reschedule_date", lambda _: None)(context)
+    return first.timestamp() if isinstance(first, datetime) else None

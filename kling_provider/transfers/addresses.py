@@ -74,13 +74,15 @@ _WAY_OUT = "If that host is yours, add it to the connection's extra result_hosts
 
 #: A NAT64 gateway sends these on to the IPv4 address in their last four bytes.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-    if address in _NAT64:
+    if address in _NAT64 or address in _IPV4_COMPATIBLE:
         mapped = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.is_global and not address.is_multicast and (mapped is None or _is_public(mapped))
+    is_local = address.is_multicast or getattr(address, "is_site_local", False)
+    return address.is_global and not is_local and (mapped is None or _is_public(mapped))
 
 
 def _resolve(host: str, port: int) -> list[str]:

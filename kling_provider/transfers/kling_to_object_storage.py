@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -244,7 +245,7 @@ class KlingToObjectStorageOperator(BaseOperator):
             target = Path(path.path)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.fsync(file.fileno())
-            beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+            beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
             try:
                 try:
                     os.link(file.name, beside)

@@ -11,7 +11,6 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from kling_provider.api.errors import Failure, Reaction
 from kling_provider.api.polling import NOT_FOUND_GRACE_SECONDS, Decision, TaskPoller, Wait
 from kling_provider.waiting import event_of
 
@@ -73,7 +72,6 @@ class KlingTaskTrigger(BaseTrigger):
         log.warning("%s", kill_message(self.arguments["task_id"], self.arguments["endpoint"]))
 
     async def _wait(self) -> Decision:
-        from kling_provider.exceptions import KlingBadRequestError
         from kling_provider.hooks.kling import KlingAsyncHook
 
         told = self.arguments
@@ -85,13 +83,10 @@ class KlingTaskTrigger(BaseTrigger):
             answered=True,
         )
         first = told["asked_at"] + max(told["poke_interval"], FIRST_ASK_AFTER_SECONDS)
-        await asyncio.sleep(max(0.0, first - time.time()))
+        await asyncio.sleep(max(0.0, min(first, told["deadline"]) - time.time()))
         async with KlingAsyncHook(told["kling_conn_id"], attempts=1) as hook:
             while True:
-                try:
-                    decision = await hook.poll_once(poller, told["task_id"], told["endpoint"])
-                except KlingBadRequestError as error:  # the connection is gone or broken, maybe being edited
-                    decision = poller.on_failure(Failure(Reaction.AUTH, str(error)), time.time())
+                decision = await hook.poll_once(poller, told["task_id"], told["endpoint"])
                 if not isinstance(decision, Wait):
                     return decision
                 await asyncio.sleep(decision.seconds)

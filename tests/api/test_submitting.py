@@ -19,6 +19,7 @@ from kling_provider.api.submitting import (
     Post,
     Refused,
     Step,
+    StillUnclear,
     Submission,
     Submitted,
     Unknown,
@@ -97,10 +98,10 @@ def test_an_unclear_answer_is_looked_up_three_times_after_growing_pauses(failure
     [
         (CUT, MISSING, NotThere(CUT)),
         (HTML, MISSING, NotThere(HTML)),
-        (CUT, HTML, Unknown(CUT)),
-        (CUT, BAD, Unknown(CUT)),
+        (CUT, HTML, StillUnclear(CUT)),
+        (CUT, BAD, StillUnclear(CUT)),
         (DUPLICATE, MISSING, Unknown(DUPLICATE)),
-        (DUPLICATE, CUT, Unknown(DUPLICATE)),
+        (DUPLICATE, CUT, StillUnclear(DUPLICATE)),
     ],
 )
 def test_what_three_lookups_could_not_find_is_told_by_what_is_certain(

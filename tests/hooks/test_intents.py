@@ -117,7 +117,7 @@ def test_a_clear_that_asks_for_a_new_video_gets_one_and_its_retries_keep_it(conf
 
 def test_a_retry_must_ask_for_the_same(config, store):
     Intent(config, asked(config), work(store), "fail").after_post(BOOKED)
-    with pytest.raises(KlingBadRequestError, match="submitted another request to text2video") as caught:
+    with pytest.raises(KlingBadRequestError, match="asked text2video for something else") as caught:
         Intent(config, asked(config, "other waves"), work(store, tries=2), "fail").earlier_task()
     assert caught.value.task_id == "t-1"
     assert str(caught.value).startswith("Nothing was sent.")
@@ -145,7 +145,7 @@ def test_the_record_is_plain_and_holds_no_secret(config, store):
     first = Intent(config, asked(config), work(store), "fail")
     first.after_post(BOOKED)
     (record,) = store.values.values()
-    assert record == {"request": asked(config).digest, "times_cleared": 0, "task_id": "t-1"}
+    assert record == {"request": asked(config).digest, "max_tries": 5, "task_id": "t-1"}
 
 
 @pytest.mark.parametrize("junk", ["t-1", 7, ["t-1"]])
@@ -171,10 +171,10 @@ def test_without_a_store_a_retry_sends_nothing(config):
         Intent(config, asked(config), work(None, tries=2), "fail").earlier_task()
 
 
-def test_without_a_store_a_clear_is_sent_and_its_retry_is_not(config):
-    assert Intent(config, asked(config), work(None, tries=2, cleared=1), "fail").earlier_task() is None
-    with pytest.raises(KlingSubmissionUnknownError):
-        Intent(config, asked(config), work(None, tries=3, cleared=1), "fail").earlier_task()
+@pytest.mark.parametrize("cleared", [0, 1])
+def test_without_a_store_only_the_first_try_is_sent(config, cleared):
+    with pytest.raises(KlingSubmissionUnknownError, match="start a new DAG run"):
+        Intent(config, asked(config), work(None, tries=2, cleared=cleared), "fail").earlier_task()
 
 
 def test_without_a_store_a_retry_that_accepts_the_risk_is_sent(config):

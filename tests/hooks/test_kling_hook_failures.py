@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from kling_provider.exceptions import (
     KlingAccountError,
@@ -299,12 +300,12 @@ def test_a_lost_answer_is_looked_up_while_kling_is_still_booking(official, open_
     assert len(official.seen("GET")) == 3
 
 
-def test_a_lost_answer_that_cannot_be_looked_up_after_all_is_unknown(official, open_hook, retries):
+def test_a_lost_answer_that_cannot_be_looked_up_now_is_looked_up_by_a_retry(official, open_hook, retries):
     official.fail_next("POST", "/", "cut", booked=True)
     official.fail_next("GET", "/", "html", count=99)
-    with pytest.raises(KlingSubmissionUnknownError, match="mine-1") as caught:
+    with pytest.raises(KlingServerError, match=r"mine-1.*A retry looks for it before it sends") as caught:
         open_hook(attempts=2).submit("image2video", REQUEST, external_task_id="mine-1")
-    assert "https://kling.ai/dev" in str(caught.value)
+    assert not isinstance(caught.value, AirflowFailException)
     assert len(official.seen("POST")) == 1
     assert len(official.seen("GET")) == 6
 
@@ -423,7 +424,7 @@ def test_a_retry_looks_first_and_takes_the_next_number_for_a_failed_task(officia
 
 
 def test_work_that_kling_fails_again_and_again_ends(official, open_hook, monkeypatch):
-    monkeypatch.setattr(module, "MOST_FAILED_TASKS", 2)
+    monkeypatch.setattr("kling_provider.hooks.flows.MOST_FAILED_TASKS", 2)
     hook = open_hook()
     prepared = hook.prepare("image2video", REQUEST)
     official.next_task("fail", count=2)
@@ -773,12 +774,16 @@ def test_no_key_token_or_picture_is_in_any_message(road, request, open_hook, pic
         assert secret not in seen
 
 
-def test_a_signed_token_is_masked_in_logs(signed, open_hook, monkeypatch):
+def test_a_signed_token_is_masked_in_logs(signed, open_hook, monkeypatch, request):
     masked: list[str] = []
     monkeypatch.setattr(module, "mask_secret", lambda secret, *_: masked.append(secret))
     hook = open_hook()
     hook.list_tasks("image2video")
-    assert signed.secret_key in masked
+    if request.node.callspec.id == "sync":
+        assert signed.secret_key in masked
+        assert any(secret.startswith("eyJ") for secret in masked)
+    else:  # on the triggerer's loop that would block, or end, the triggerer of Airflow 3.0 to 3.3.1
+        assert masked == []
 
 
 def test_a_connection_without_password_sends_nothing(independent, monkeypatch, open_hook):

@@ -26,25 +26,22 @@ def context(*, retries: Any = 0, **ti: Any) -> dict[str, Any]:
 def test_a_first_try_is_the_first():
     work = work_of(context(retries=2, max_tries=2))
     assert work.identity == TaskIdentity("d", "r", "t", map_index=-1)
-    assert (work.is_first, work.is_retry, work.times_cleared) == (True, False, 0)
+    assert (work.is_first, work.is_retry, work.max_tries) == (True, False, 2)
     assert (work.wants_new, work.key, work.store) == (False, None, None)
 
 
 @pytest.mark.parametrize(
-    ("tries", "max_tries", "first", "retry", "cleared"),
+    ("tries", "max_tries", "first", "retry"),
     [
-        (1, 2, True, False, 0),
-        (2, 2, False, True, 0),
-        (3, 2, False, True, 0),
-        (2, 3, False, False, 1),  # cleared after its first try: max_tries = 1 + 2 retries
-        (3, 3, False, True, 1),
-        (4, 5, False, False, 3),  # cleared after its third
-        (1, 3, False, False, 1),
+        (1, 2, True, False),
+        (2, 2, False, True),
+        (2, 3, False, True),  # cleared after its first try: max_tries = 1 + 2 retries
+        (1, 3, False, False),
     ],
 )
-def test_retries_and_clears_are_told_apart(tries, max_tries, first, retry, cleared):
+def test_what_was_sent_before_is_never_taken_for_a_first_try(tries, max_tries, first, retry):
     work = work_of(context(retries=2, try_number=tries, max_tries=max_tries))
-    assert (work.is_first, work.is_retry, work.times_cleared) == (first, retry, cleared)
+    assert (work.is_first, work.is_retry, work.max_tries) == (first, retry, max_tries)
 
 
 def test_a_clear_changes_the_identity_only_when_it_asks_for_a_new_video():
@@ -60,6 +57,7 @@ def test_a_mapped_task_is_known_by_its_position_or_its_key():
     keyed = work_of(context(map_index=7), "s3://pictures/cat.png")
     assert keyed.identity.key == keyed.key == "s3://pictures/cat.png"
     assert work_of(context(), "").identity.key is None
+    assert work_of(context(), 0).identity.key == "0"
 
 
 def test_the_store_of_the_context_is_handed_on():

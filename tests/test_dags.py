@@ -61,7 +61,6 @@ def run(dag: Any, **conf: Any) -> dict[str, Any]:
 def stored_xcom(ti: Any) -> Any:
     """The return value as a worker reads it."""
     from airflow.models.xcom import XComModel
-    from airflow.sdk.serde import deserialize
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
@@ -75,6 +74,10 @@ def stored_xcom(ti: Any) -> Any:
                 XComModel.key == "return_value",
             )
         )
+    try:
+        from airflow.sdk.serde import deserialize
+    except ImportError:  # before Airflow 3.2
+        from airflow.serialization.serde import deserialize
     return deserialize(row)
 
 
@@ -149,8 +152,6 @@ def test_every_example_is_read_without_errors_and_does_nothing_while_it_is() -> 
     "picture_parameter", ["/etc/passwd", "../secret.png", "file:///etc/passwd", "s3://bucket/x.png", ""]
 )
 def test_the_form_takes_web_addresses_and_the_pictures_folder_only(picture_parameter: str) -> None:
-    from airflow.sdk.exceptions import ParamValidationError
-
     dag = load("kling_image_to_video")
-    with pytest.raises((ValueError, ParamValidationError), match="Invalid input for param"):
+    with pytest.raises(Exception, match="Invalid input for param"):
         dag.params["picture"] = picture_parameter

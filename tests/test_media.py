@@ -516,3 +516,27 @@ def test_no_picture_at_all_is_taken_for_more_than_it_is(data: bytes):
     with pytest.raises(InvalidRequest):
         load(JPEG[:3] + data)
     assert base64.b64decode(encode_pictures(data), validate=True) == data
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (OSError("SlowDown"), "cannot be read now: SlowDown"),
+        (RuntimeError("no route to the bucket"), "cannot be read now"),
+    ],
+)
+def test_a_bucket_that_does_not_answer_now_is_not_a_wrong_picture(monkeypatch, raised, expected):
+    from kling_provider.media import PictureUnavailable
+
+    class Path:
+        def __init__(self, *_):
+            pass
+
+        def open(self, *_):
+            raise raised
+
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.ObjectStoragePath", Path)
+    with pytest.raises(PictureUnavailable, match=expected) as caught:
+        load_pictures({"image": "s3://key:secret@bucket/a.png"}, ["image"], PictureLimits())
+    assert "secret" not in str(caught.value)
+    assert "image=" in str(caught.value)

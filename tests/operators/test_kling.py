@@ -148,6 +148,26 @@ def test_a_lost_answer_is_looked_up_and_the_booked_task_taken(
     assert len(sent(kling_simulator)) == 1
 
 
+def test_a_retry_that_asks_for_something_else_is_refused_before_it_pays(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    store = StateStore()
+    first, changed = text(retries=1), text(retries=1, prompt="another boat")
+    first.execute(context_of(first, store, max_tries=1))
+    with pytest.raises(KlingBadRequestError, match=r"^Nothing was sent.*must ask for the same"):
+        changed.execute(context_of(changed, store, try_number=2, max_tries=1))
+    assert len(kling_simulator.tasks) == 1
+    changed.execute(context_of(changed, store, try_number=2, max_tries=2))  # cleared by a person
+    assert len(kling_simulator.tasks) == 2
+
+
+def test_a_key_of_zero_is_a_key(kling_simulator: SimulatorServer, kling_connection: str) -> None:
+    for map_index in (0, 1):
+        operator = text(idempotency_key=0)
+        operator.execute(context_of(operator, map_index=map_index, try_number=1 + map_index))
+    assert len(kling_simulator.tasks) == 1
+
+
 # --- a gateway that looks nothing up ----------------------------------------------------------------
 
 
@@ -188,6 +208,43 @@ def test_a_retry_at_dmxapi_takes_the_task_that_was_written_down(dmxapi: Simulato
     task_id = first.execute(context_of(first, store, max_tries=1))
     assert again.execute(context_of(again, store, try_number=2, max_tries=1)) == task_id
     assert len(dmxapi.tasks) == 1
+
+
+def test_a_task_that_kling_failed_at_dmxapi_is_made_again_after_a_clear(dmxapi: SimulatorServer) -> None:
+    store = StateStore()
+    dmxapi.next_task(outcome="fail", message="risk control", seconds=0)
+    first, retry, cleared = text(retries=1), text(retries=1), text(retries=1)
+    failed_id = first.execute(context_of(first, store, max_tries=1))
+    with pytest.raises(KlingTaskFailedError, match=rf"{failed_id}.*risk control.*Clear this task"):
+        retry.execute(context_of(retry, store, try_number=2, max_tries=1))
+    assert cleared.execute(context_of(cleared, store, try_number=3, max_tries=3)) != failed_id
+    assert len(dmxapi.tasks) == 2
+
+
+def test_fewer_retries_in_the_dag_are_not_taken_for_a_clear_at_dmxapi(dmxapi: SimulatorServer) -> None:
+    dmxapi.fault(method="POST", path="/kling/v1/videos", kind="cut_after", times=1)
+    store = StateStore()
+    first, edited = text(retries=3), text(retries=1)
+    with pytest.raises(KlingSubmissionUnknownError):
+        first.execute(context_of(first, store, max_tries=3))
+    with pytest.raises(KlingSubmissionUnknownError, match=r"^Nothing was sent"):
+        edited.execute(context_of(edited, store, try_number=2, max_tries=3))
+    assert len(dmxapi.tasks) == 1
+
+
+def test_an_id_that_was_paid_for_survives_a_task_state_that_fails(
+    dmxapi: SimulatorServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(StateStore):
+        def set(self, key: str, value: Any) -> None:
+            if "task_id" in value:
+                raise RuntimeError("the API server is gone")
+            super().set(key, value)
+
+    operator = text()
+    task_id = operator.execute(context_of(operator, Failing()))
+    assert task_id == dmxapi.tasks[0].task_id
+    assert f"did not take task {task_id}: the API server is gone" in caplog.text
 
 
 def test_whoever_accepts_the_risk_may_submit_again_at_dmxapi(dmxapi: SimulatorServer) -> None:
@@ -311,6 +368,8 @@ def test_a_budget_is_a_number_above_zero(units: Any) -> None:
         ({"on_unknown_submission": "hope"}, "on_unknown_submission='hope'"),
         ({"poke_interval": 0.5}, "poke_interval=0.5"),
         ({"timeout": "long"}, "timeout='long'"),
+        ({"timeout": float("inf")}, "timeout=inf"),
+        ({"timeout": timedelta.max}, "timeout="),
     ],
 )
 def test_a_wrong_option_is_told_when_the_dag_is_read(arguments: dict[str, Any], named: str) -> None:
@@ -338,6 +397,39 @@ def test_picture_data_never_becomes_an_attribute_and_is_refused(
             operator.execute(context_of(operator))
     assert json.dumps(request) == before
     assert kling_simulator.requests == []
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a lighthouse on a rocky coast at dusk " * 6,
+        "Data: a glowing river of numbers flows through the valley " * 2,
+    ],
+)
+def test_a_prompt_is_never_taken_for_a_picture(
+    prompt: str, kling_simulator: SimulatorServer, kling_connection: str, picture: Path
+) -> None:
+    image = str(picture)
+    for operator in (
+        KlingImageToVideoOperator(task_id="task", image=image, prompt=prompt),
+        KlingSubmitOperator(task_id="task", request={"image": image, "prompt": prompt}),
+    ):
+        operator.execute(context_of(operator, run_id=type(operator).__name__))
+        assert sent(kling_simulator)[-1]["prompt"] == prompt
+
+
+def test_picture_data_in_rendered_json_is_cut_too(picture: Path) -> None:
+    data = base64.b64encode(picture.read_bytes()).decode()
+    masks = json.dumps([{"mask": data, "trajectories": [{"x": 1, "y": 2}, {"x": 3, "y": 4}]}])
+    operator = KlingImageToVideoOperator(task_id="task", image="a.png", dynamic_masks=masks)
+    assert data[40:200] not in str(operator.dynamic_masks)
+    assert json.loads(operator.dynamic_masks)[0]["trajectories"][1] == {"x": 3, "y": 4}
+
+
+@pytest.mark.parametrize("argument", ["endpoint", "request"])
+def test_a_typed_operator_takes_no_raw_request(argument: str) -> None:
+    with pytest.raises(KlingBadRequestError, match=rf"{argument}= is not for KlingTextToVideoOperator"):
+        text(**{argument: "text2video"})
 
 
 # --- the typed operators -------------------------------------------------------------------------------

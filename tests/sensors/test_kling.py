@@ -26,6 +26,7 @@ from kling_provider.exceptions import (
     KlingTaskFailedError,
     KlingTaskNotFoundError,
     KlingTaskTimeoutError,
+    KlingUnreadableResponseError,
 )
 from kling_provider.hooks.kling import KlingHook
 from kling_provider.sensors.kling import KlingTaskSensor
@@ -230,7 +231,19 @@ def test_a_timeout_event_is_checked_once_more_before_it_is_believed(
     assert operator.execute_complete(context_of(operator), event)["status"] == "succeed"
 
 
-@pytest.mark.parametrize("event", [None, {}, {"status": "success"}, "done", {"status": "gave_up"}])
+@pytest.mark.parametrize(
+    "event",
+    [
+        None,
+        {},
+        {"status": "success"},
+        "done",
+        {"status": "gave_up"},
+        {"status": "gave_up", "failure": {"reaction": "unheard of"}},
+        {"status": "finished"},
+        {"status": "finished", "task": {"task_id": "1"}},
+    ],
+)
 def test_an_unknown_event_is_never_taken_for_a_success(event: Any) -> None:
     operator = sensor(kling_task_id="1")
     with pytest.raises(KlingBadRequestError, match="does not know"):
@@ -255,6 +268,59 @@ def test_an_unknown_id_is_believed_after_a_while(
     monkeypatch.setattr("kling_provider.waiting.NOT_FOUND_GRACE_SECONDS", 0)
     with pytest.raises(KlingTaskNotFoundError, match=r"Task not found.*1201"):
         run(sensor("poke", kling_task_id="123"))
+
+
+def test_a_rescheduled_sensor_remembers_that_it_was_answered(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    operator = sensor("reschedule", kling_task_id="123")
+    long_ago = datetime.now(UTC) - timedelta(seconds=1800)
+    with pytest.raises(KlingTaskNotFoundError):
+        operator.execute(context_of(operator, first_reschedule=long_ago))
+    again = sensor("reschedule", kling_task_id="123")
+    kling_simulator.fault(kind="expired_token", method="GET", times=1)
+    with pytest.raises(AirflowRescheduleException):
+        again.execute(context_of(again, first_reschedule=datetime.now(UTC)))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_success_without_a_result_is_told_as_that(
+    mode: str, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.next_task(outcome="no_result", seconds=0)
+    task = submit()
+    with pytest.raises(KlingUnreadableResponseError, match="no result in it"):
+        run(sensor(mode, kling_task_id=task.task_id, endpoint="text2video", timeout=20))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_never_fail_skips_in_every_mode(
+    mode: str, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.next_task(outcome="fail", seconds=0)
+    task = submit()
+    with pytest.raises(AirflowSkipException):
+        run(sensor(mode, kling_task_id=task.task_id, endpoint="text2video", never_fail=True))
+
+
+def test_poke_mode_waits_as_long_as_it_is_asked_to(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    task = submit()
+    kling_simulator.finish(task.task_id)
+    kling_simulator.fault(
+        kind="envelope", method="GET", code=1302, http_status=429, message="fast", retry_after="1"
+    )
+    run(sensor("poke", kling_task_id=task.task_id, endpoint="text2video"))
+    first, second = [request.at for request in kling_simulator.requests if request.method == "GET"]
+    assert second - first >= 1
+
+
+def test_odd_times_in_a_ref_do_not_matter(kling_simulator: SimulatorServer, kling_connection: str) -> None:
+    task = submit()
+    for when in (0, "soon", datetime.now(UTC), None):
+        given = {"task_id": task.task_id, "endpoint": "text2video", "submitted_at": when}
+        assert run(sensor(kling_task_id=given))[0]["status"] == "succeed"
 
 
 def test_killing_it_says_that_the_task_goes_on(caplog: pytest.LogCaptureFixture) -> None:

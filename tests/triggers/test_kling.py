@@ -157,6 +157,35 @@ def test_a_connection_that_is_gone_for_a_moment_is_waited_for(
     assert "kling_default" in event["failure"]["message"]
 
 
+def test_a_secrets_backend_that_fails_once_is_a_blip(
+    kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.providers.common.compat import connection
+
+    task_id, real, asked = submit(), connection.get_async_connection, []
+    kling_simulator.finish(task_id)
+
+    async def failing(*args: Any, **kwargs: Any) -> Any:
+        asked.append(args)
+        if len(asked) == 1:
+            raise RuntimeError("vault: 503")
+        return await real(*args, **kwargs)
+
+    monkeypatch.setattr(connection, "get_async_connection", failing)
+    assert fire(trigger(task_id))["status"] == "finished"
+    assert len(asked) == 2
+
+
+def test_the_deadline_is_kept_although_it_comes_before_the_first_ask(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.next_task(outcome="stuck")
+    started = time.time()
+    event = fire(trigger(submit(), poke_interval=60, asked_at=started, deadline=started + 0.5))
+    assert event["status"] == "timeout"
+    assert time.time() - started < 5
+
+
 def test_the_first_ask_leaves_the_executor_time_to_report(
     kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

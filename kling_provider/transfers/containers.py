@@ -65,6 +65,8 @@ def _check_boxes(file: BinaryIO) -> None:
         header = file.read(_LONG_BOX_HEADER)
         if len(header) < _BOX_HEADER:
             raise NotMedia(f"is an MP4 that is cut off after {size} bytes")
+        if not header[4:8].isascii() or not header[4:8].decode().isprintable():
+            return  # padding of some encoder; players stop here too
         length = int.from_bytes(header[:4], "big")
         if length == 1:
             length = int.from_bytes(header[8:16], "big")

@@ -320,7 +320,7 @@ def _failure_to_dict(failure: Failure | None) -> dict[str, Any] | None:
         return None
     return {
         "reaction": failure.reaction.value,
-        "message": shorten(failure.message),
+        "message": shorten(failure.message, 400),
         "code": failure.code,
         "http_status": failure.http_status,
         "request_id": failure.request_id,

@@ -100,6 +100,23 @@ def test_submit_wait_store(
     assert [task.task_id for task in kling_simulator.tasks] == [values["submit"]]
 
 
+def test_a_connection_of_the_database_is_found_by_the_trigger_too(
+    metadata_database: None,
+    kling_simulator: SimulatorServer,
+    stored: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``airflow dags test`` runs triggers in its own process, where Airflow looks into the environment only."""
+    monkeypatch.delenv("AIRFLOW_CONN_KLING_DEFAULT", raising=False)
+    airflow = [sys.executable, "-m", "airflow", "connections"]
+    add = ["add", "kling_default", "--conn-json", kling_simulator.connection_json()]
+    subprocess.run([*airflow, *add], check=True, capture_output=True)
+    try:
+        assert run(load("kling_image_to_video"))["wait"]["status"] == "succeed"
+    finally:
+        subprocess.run([*airflow, "delete", "kling_default"], check=True, capture_output=True)
+
+
 def test_one_step(
     metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path
 ) -> None:

@@ -177,7 +177,11 @@ class Failure:
         parts = [f"{label} {value}" for label, value in self._numbers() if value is not None]
         row = KLING_CODES.get(self.code) if self.code is not None else None
         known = f" ({row.meaning}; {row.advice})" if row else ""
-        return f"{shorten(self.message)} [{', '.join(parts)}]{known}" if parts else shorten(self.message)
+        return (
+            f"{shorten(self.message, 400)} [{', '.join(parts)}]{known}"
+            if parts
+            else shorten(self.message, 400)
+        )
 
     def _numbers(self) -> tuple[tuple[str, object], ...]:
         return (("code", self.code), ("HTTP", self.http_status), ("request_id", self.request_id))

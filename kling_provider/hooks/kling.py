@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -38,6 +39,7 @@ from kling_provider.hooks.work import Work, current_work
 from kling_provider.media import encode_pictures
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 USER_AGENT = f"airflow-provider-kling/{__version__} python/{platform.python_version()}"
 #: A safe request is tried so often in all.
 DEFAULT_ATTEMPTS = 4
@@ -395,9 +397,17 @@ class KlingAsyncHook(_KlingBase):
             try:
                 conn = await get_async_connection(self.kling_conn_id, hook=self)
             except AirflowNotFoundException as error:
-                raise self._missing_connection(error)
+                if _has_async_supervisor():
+                    raise self._missing_connection(error)
+                conn = await asyncio.to_thread(self._connection_of_the_worker)
             self._config = self._checked_config(conn, await get_async_extra_dejson(conn))
         return self._config
+
+    def _connection_of_the_worker(self) -> Any:
+        try:
+            return self.get_connection(self.kling_conn_id)
+        except AirflowNotFoundException as error:
+            raise self._missing_connection(error)
 
     async def prepare(
         self, endpoint: str, request: Mapping[str, Any], *, external_task_id: str | None = None
@@ -459,8 +469,10 @@ class KlingAsyncHook(_KlingBase):
         try:
             config = await self.get_config()
         except KlingBadRequestError as error:  # the connection is gone or broken, maybe being edited
-            return poller.on_failure(Failure(Reaction.AUTH, str(error)), time.time())
+            log.warning("Task %s cannot be asked for now: %s", task_id, error)
+            return poller.on_failure(Failure(Reaction.BAD_REQUEST, str(error)), time.time())
         except Exception as error:  # a secrets backend that does not answer is a blip like any other
+            log.warning("Task %s cannot be asked for now: %s: %s", task_id, type(error).__name__, error)
             return poller.on_failure(Failure(Reaction.SERVER, f"connection not read: {error}"), time.time())
         decision = await self._drive(flows.poll(config, poller, task_id, endpoint))
         if poller.key_is_rejected:
@@ -574,6 +586,17 @@ class _SessionMaker(HttpHook):
     def get_connection(self, conn_id: str) -> Any:  # type: ignore[override]
         """Give the sanitized connection, whatever is asked for."""
         return self._shown
+
+
+def _has_async_supervisor() -> bool:
+    """Whether an asynchronous look-up reaches Airflow's database.
+
+    ``dag.test`` runs a trigger in its own process, whose supervisor answers synchronous questions only: there,
+    a connection that is stored in the database is not found asynchronously.
+    """
+    from airflow.sdk.execution_time import task_runner
+
+    return hasattr(getattr(task_runner, "SUPERVISOR_COMMS", None), "asend")
 
 
 def _list_call(config: KlingConfig, endpoint: str, page: int, page_size: int) -> Call[list[KlingTask]]:

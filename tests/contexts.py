@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+
+def is_derived(value: str) -> bool:
+    """Whether an external_task_id has the frozen format."""
+    return re.fullmatch(r"af1-[a-z2-7]{6}-[a-z2-7]{16}-[a-z2-7]{12}", value) is not None
 
 
 @dataclass

@@ -18,7 +18,6 @@ from kling_provider.api.errors import InvalidRequest, show
 
 _USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+\?\S+")
-_FORMAT = re.compile(r"af1-[a-z2-7]{6}-[a-z2-7]{16}-[a-z2-7]{12}")
 
 #: Query parameters that sign a URL: they differ on every run although the picture is the same.
 #: Tencent signs with q-sign-algorithm, q-sign-time, q-signature and q-key-time.
@@ -98,11 +97,6 @@ def digest_request(endpoint: str, dialect: str, request: Mapping[str, object]) -
         return _digest(_canonical([endpoint, dialect, _plain(fields)]), 12)
     except (TypeError, ValueError) as error:  # a raw endpoint's fields pass no model
         raise InvalidRequest(f"{endpoint}: the request holds what JSON cannot ({error}). Use plain values.")
-
-
-def is_derived(value: str) -> bool:
-    """Whether an external_task_id was made by :func:`external_task_id`."""
-    return _FORMAT.fullmatch(value) is not None
 
 
 def check_user_id(value: str) -> str:

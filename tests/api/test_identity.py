@@ -15,9 +15,9 @@ from kling_provider.api.identity import (
     check_user_id,
     digest_request,
     external_task_id,
-    is_derived,
 )
 from tests.api.properties import promise
+from tests.contexts import is_derived
 
 WORK = TaskIdentity("dag", "manual__2026-10-01T00:00:00+00:00", "submit")
 REQUEST = {"image": "https://media.example/boat.png", "prompt": "a boat", "duration": "5"}

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from kling_provider.api.identity import is_derived
 from kling_provider.api.requests import REQUESTS
 from kling_provider.exceptions import (
     KlingBadRequestError,
@@ -29,7 +28,7 @@ from kling_provider.operators.kling import (
     KlingTextToVideoOperator,
 )
 from kling_provider.simulator.server import SimulatorServer
-from tests.contexts import StateStore, context_of
+from tests.contexts import StateStore, context_of, is_derived
 
 TYPED = [KlingImageToVideoOperator, KlingTextToVideoOperator]
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from kling_provider.api.endpoints import check_id
-from kling_provider.api.errors import Failure, InvalidRequest, Reaction, shorten, show
+from kling_provider.api.errors import Failure, InvalidRequest, shorten, show
 from kling_provider.api.polling import (
     BELIEVED_AFTER,
     NOT_FOUND_GRACE_SECONDS,
@@ -48,12 +48,14 @@ class TaskRef:
     :param endpoint: the endpoint it was made with.
     :param external_task_id: the id its echo must show, if one is known.
     :param submitted_at: epoch seconds, if known.
+    :param units: what it is expected to cost, if known.
     """
 
     task_id: str
     endpoint: str
     external_task_id: str | None = None
     submitted_at: float | None = None
+    units: str | None = None
 
     @classmethod
     def read(cls, value: object, endpoint: str) -> TaskRef:
@@ -160,6 +162,7 @@ class WaitsForTask:
                 deadline=deadline,
                 asked_at=time.time(),
                 external_task_id=ref.external_task_id,
+                units=ref.units,
             ),
             method_name="execute_complete",
             timeout=backstop(deadline, self.poke_interval),
@@ -214,9 +217,12 @@ class WaitsForTask:
             f"; Kling deducted {task.units} units" if task.units is not None else "",
         )
         self.finished_video_url = task.videos[0].url if task.videos else None
-        if task.videos and (ti := context.get("ti")) is not None:
-            ti.xcom_push(key="video_url", value=task.videos[0].url)
-            ti.xcom_push(key="video_id", value=task.videos[0].id)
+        if (ti := context.get("ti")) is not None:
+            if task.videos:
+                ti.xcom_push(key="video_url", value=task.videos[0].url)
+                ti.xcom_push(key="video_id", value=task.videos[0].id)
+            if task.units is not None:
+                ti.xcom_push(key="units", value=str(task.units))
         return task.to_dict()
 
 
@@ -281,9 +287,13 @@ def event_of(decision: Decision) -> dict[str, Any]:
         case Finished(task):
             return {"status": "finished", "task": task.to_dict()}
         case TimedOut(status, failure):
-            return {"status": "timeout", "last_status": status, "failure": _failure_to_dict(failure)}
+            return {
+                "status": "timeout",
+                "last_status": status,
+                "failure": failure.to_dict() if failure else None,
+            }
         case GaveUp(failure):
-            return {"status": "gave_up", "failure": _failure_to_dict(failure)}
+            return {"status": "gave_up", "failure": failure.to_dict()}
         case _:
             raise AssertionError(f"the wait is not over: {decision}")
 
@@ -299,11 +309,12 @@ def decision_of(event: object) -> Decision:
                 case "finished":
                     return Finished(KlingTask.from_dict(event["task"]))
                 case "timeout":
-                    return TimedOut(str(event.get("last_status")), _failure_from_dict(event.get("failure")))
+                    failure = event.get("failure")
+                    return TimedOut(
+                        str(event.get("last_status")), Failure.from_dict(failure) if failure else None
+                    )
                 case "gave_up":
-                    failure = _failure_from_dict(event.get("failure"))
-                    if failure is not None:
-                        return GaveUp(failure)
+                    return GaveUp(Failure.from_dict(event["failure"]))
     raise KlingBadRequestError(
         f"The trigger sent an event this version does not know: {shorten(event)}. Clear this task; it asks again."
     )
@@ -313,19 +324,3 @@ def _lasted(task: KlingTask) -> float | None:
     if task.created_at is None or task.updated_at is None:
         return None
     return (task.updated_at - task.created_at).total_seconds()
-
-
-def _failure_to_dict(failure: Failure | None) -> dict[str, Any] | None:
-    if failure is None:
-        return None
-    return {
-        "reaction": failure.reaction.value,
-        "message": shorten(failure.message, 400),
-        "code": failure.code,
-        "http_status": failure.http_status,
-        "request_id": failure.request_id,
-    }
-
-
-def _failure_from_dict(value: Mapping[str, Any] | None) -> Failure | None:
-    return Failure(**{**value, "reaction": Reaction(value["reaction"])}) if value else None

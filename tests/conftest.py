@@ -38,4 +38,12 @@ def picture(tmp_path: Path) -> Path:
 def _no_time_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that protect a real scheduler or a real Kling would only slow the tests."""
     monkeypatch.setattr("kling_provider.triggers.kling.FIRST_ASK_AFTER_SECONDS", 0.0)
-    monkeypatch.setattr("kling_provider.api.submitting.LOOKUP_PAUSES", (0.01, 0.02, 0.03))
+    for name, pauses in {
+        "SETTLE_SECONDS": (0.01, 0.02),
+        "LOOKUP_PAUSES": (0.01, 0.02),
+        "EXISTS_PAUSES": (0.01,) * 6,
+        "REFUSAL_PAUSES": (0.0, 0.01, 0.02),
+    }.items():
+        monkeypatch.setattr(f"kling_provider.api.submitting.{name}", pauses)
+    monkeypatch.setattr("kling_provider.operators.guards.RECHECK_SECONDS", 0.01)
+    monkeypatch.setattr("kling_provider.operators.kling.FIRST_PAUSE_ON_WORKER", 0.01)

@@ -26,9 +26,26 @@ class TaskInstance:
     start_date: datetime = field(default_factory=lambda: datetime.now(UTC))
     first_reschedule: datetime | None = None
     pushed: dict[str, Any] = field(default_factory=dict)
+    siblings: list[TaskInstance] = field(default_factory=list)
+    state: str | None = "running"
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.pushed[key] = value
+
+    def xcom_pull(self, task_ids: str, key: str) -> Any:
+        """Like Airflow's without map_indexes: of all map indexes, and not in a list if it is one value."""
+        assert task_ids == self.task_id
+        values = [ti.pushed[key] for ti in (self, *self.siblings) if key in ti.pushed]
+        return values[0] if len(values) == 1 else values
+
+    def get_task_states(
+        self, dag_id: str, map_index: int, task_ids: list[str], run_ids: list[str]
+    ) -> dict[str, dict[str, str | None]]:
+        assert (dag_id, task_ids, run_ids) == (self.dag_id, [self.task_id], [self.run_id])
+        states = {
+            f"{ti.task_id}_{ti.map_index}": ti.state for ti in self.siblings if ti.map_index == map_index
+        }
+        return {self.run_id: states}
 
     def get_first_reschedule_date(self, context: Any) -> datetime | None:
         return self.first_reschedule

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 
 class Reaction(StrEnum):
@@ -114,8 +115,9 @@ KLING_CODES: Mapping[int, KlingCode] = MappingProxyType(
 #: An unknown id on a classic query path is answered with the general 1201 and this text (live observation).
 TASK_NOT_FOUND_TEXT = "task not found"
 
-#: The answer to a second create with the same external_task_id is the general 1201 with this text.
-DUPLICATE_ID_TEXT = "already exists"
+#: The answer to a second create with the same external_task_id is the general 1201 with this text (the second
+#: is what it would be in Chinese; not observed).
+DUPLICATE_ID_TEXTS = ("already exist", "已存在")
 
 SHOWN_CHARACTERS = 200
 #: ``user:password@`` in an address, as proxies and stores are given.
@@ -146,6 +148,7 @@ class Failure:
     :param retry_after: seconds the server asked to wait, or None.
     :param is_final: whether asking again would give the same answer, although its kind is transient.
     :param never_sent: whether it is certain that the request did not leave this machine whole.
+    :param timed_out: whether nothing was heard in time: the server may still be at it.
     """
 
     reaction: Reaction
@@ -156,6 +159,7 @@ class Failure:
     retry_after: float | None = None
     never_sent: bool = False
     is_final: bool = False
+    timed_out: bool = False
 
     @property
     def is_transient(self) -> bool:
@@ -168,9 +172,15 @@ class Failure:
         return not self.never_sent and self.reaction in (Reaction.SERVER, Reaction.UNREADABLE)
 
     @property
+    def is_slot_refusal(self) -> bool:
+        """Whether Kling took nothing because of how much or how fast, not because of what."""
+        return self.reaction in (Reaction.CONCURRENCY, Reaction.RATE)
+
+    @property
     def is_duplicate_id(self) -> bool:
         """Whether Kling refused a create because the external_task_id is taken."""
-        return self.reaction is Reaction.BAD_REQUEST and DUPLICATE_ID_TEXT in self.message.lower()
+        is_told = any(text in self.message.lower() for text in DUPLICATE_ID_TEXTS)
+        return self.reaction is Reaction.BAD_REQUEST and is_told
 
     def describe(self) -> str:
         """Say what Kling said: its message, code, HTTP status and request_id, and the way out."""
@@ -182,6 +192,22 @@ class Failure:
             if parts
             else shorten(self.message, 400)
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a later process needs of it, as plain values."""
+        return {
+            "reaction": self.reaction.value,
+            "message": shorten(self.message, 400),
+            "code": self.code,
+            "http_status": self.http_status,
+            "request_id": self.request_id,
+            "timed_out": self.timed_out,
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Failure:
+        """Read what :meth:`to_dict` wrote."""
+        return cls(**{**value, "reaction": Reaction(value["reaction"])})
 
     def _numbers(self) -> tuple[tuple[str, object], ...]:
         return (("code", self.code), ("HTTP", self.http_status), ("request_id", self.request_id))

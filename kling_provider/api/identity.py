@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from kling_provider.api.errors import InvalidRequest, show
 
+_DERIVED = re.compile(r"af1-[a-z2-7]{6}-[a-z2-7]{16}-[a-z2-7]{12}")
 _USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+\?\S+")
 
@@ -97,6 +98,11 @@ def digest_request(endpoint: str, dialect: str, request: Mapping[str, object]) -
         return _digest(_canonical([endpoint, dialect, _plain(fields)]), 12)
     except (TypeError, ValueError) as error:  # a raw endpoint's fields pass no model
         raise InvalidRequest(f"{endpoint}: the request holds what JSON cannot ({error}). Use plain values.")
+
+
+def is_derived(external_id: str) -> bool:
+    """Whether an external_task_id has the format of a derived one."""
+    return _DERIVED.fullmatch(external_id) is not None
 
 
 def check_user_id(value: str) -> str:

@@ -1,19 +1,22 @@
 """What a submit has asked for, written down in Airflow's task state (3.3+), where retries and clears find it.
 
-Where ids can be looked up, the record only keeps a retry from asking for something else. Where they cannot
-(rows with ``external_id: none``), it is what keeps a retry from paying twice: the intent is written before
-the POST, the id after it.
+The intent is written before the POST, the id after it. Where ids can be looked up, the record saves look-ups,
+keeps a retry from asking for something else or of another account, and tells what was surely never sent.
+Where they cannot (rows with ``external_id: none``), it is what keeps a retry from paying twice.
 
 Rules for the latter
   * A record with an id: the task is taken over, nothing is sent.
   * A record without an id: its POST may have been booked. Nothing is sent.
   * A clear by a person after that is their decision: the next POST goes out.
-  * A definite refusal erases the record.
+  * A definite refusal erases the intent.
   * No task state (before 3.3): only the first try sends.
 """
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from kling_provider.api.submitting import Outcome, Refused, Submitted
@@ -21,9 +24,9 @@ from kling_provider.exceptions import KlingBadRequestError, KlingSubmissionUnkno
 from kling_provider.hooks.config import KlingConfig
 from kling_provider.hooks.outcomes import OnUnknown
 from kling_provider.hooks.preparing import PreparedSubmit
-from kling_provider.hooks.work import Work
+from kling_provider.hooks.work import Work, record_key
 
-KEY = "kling_submit"
+log = logging.getLogger(__name__)
 
 
 class StateStore(Protocol):
@@ -53,23 +56,72 @@ class Intent:
         self._config = config
         self._prepared = prepared
         self._work = work
-        self._store: StateStore | None = work.store
-        self._key = KEY if work.key is None else f"{KEY}:{work.key}"[:512]
-        self.was_cleared = False
+        # A @task may submit several times; without a key, one record would not tell them apart.
+        is_alone = work.submits_once or work.key is not None or not prepared.can_look_up
+        self._store: StateStore | None = work.store if is_alone else None
+        self._key = record_key(work.key)
+        self._record: Mapping[str, Any] = {}
+        #: Set when the recorded task was found: a new key then leads to the same account.
+        self.account_is_known = False
 
-    def refuse_another_request(self) -> None:
-        """Write down what is asked for; on a retry, see that it is the same.
+    def read(self) -> None:
+        """Read what earlier tries wrote.
 
         :raises KlingBadRequestError: if an earlier try asked for something else, before anything is paid.
         """
-        if self._read() is None or self.was_cleared:
-            self._write({})
+        record = self._store.get(self._key) if self._store is not None else None
+        self._record = record if isinstance(record, dict) else {}
+        if self._record and self.is_other_request and not self.was_cleared:
+            raise self._another_request()
+
+    @property
+    def was_cleared(self) -> bool:
+        """Whether a person has cleared the task since the record was written."""
+        return bool(self._record) and self._work.max_tries > int(self._record.get("max_tries", 0))
+
+    @property
+    def is_other_request(self) -> bool:
+        """Whether the record is of another request than the one at hand."""
+        return bool(self._record) and self._record.get("request") != self._prepared.digest
+
+    @property
+    def task_id(self) -> str | None:
+        """The id that an earlier try was given."""
+        return str(self._record["task_id"]) if self._record.get("task_id") else None
+
+    @property
+    def posted_at(self) -> float | None:
+        """Epoch seconds of the recorded POST."""
+        return self._record.get("posted_at")
+
+    def may_be_booked(self, external_id: str | None) -> bool | None:
+        """Whether an earlier try may have sent this id; None where nothing is recorded."""
+        if self._store is None:
+            return None
+        return bool(self._record) and self._record.get("external_task_id") == external_id
+
+    def refuse_another_account(self) -> None:
+        """See that the connection still leads to the account that may have been charged.
+
+        :raises KlingBadRequestError: if its key is another one and the recorded task is not found with it.
+        """
+        is_same = self.account_is_known or self._record.get("account") == self._config.account
+        if not self._record or self.was_cleared or is_same:
+            return
+        task_id = self.task_id
+        raise KlingBadRequestError(
+            f"Nothing was sent. Since an earlier try of this task submitted "
+            f"{f'task {task_id}' if task_id else 'to Kling'}, connection {self._config.conn_id!r} was changed to "
+            "another key, and with that one the task is not found: it seems to be another account. Put the old key "
+            "back to collect the task; or clear this task to submit (and pay) again on the new account.",
+            endpoint=self._prepared.endpoint.name,
+            task_id=task_id,
+        )
 
     def earlier_task(self) -> str | None:
-        """The id that an earlier try was given, or None if nothing was sent.
+        """The id that an earlier try was given where ids cannot be looked up, or None if nothing was sent.
 
         :raises KlingSubmissionUnknownError: if an earlier try may have sent something; nothing is sent now.
-        :raises KlingBadRequestError: if the earlier try asked for something else.
         """
         if self._store is None:
             if self._work.is_retry and not self._risk_accepted:
@@ -78,57 +130,89 @@ class Intent:
                     "start a new DAG run, or set on_unknown_submission='retry' to submit again from here",
                 )
             return None
-        record = self._read()
-        if record is None:
+        if not self._record:
             return None
-        if not record.get("task_id"):
+        if self.task_id is None:
             if self.was_cleared or self._risk_accepted:
                 return None
             raise self._unknown(
                 "it wrote down that it would submit, and no answer after that",
                 "clear this task to submit again",
             )
-        is_other = record.get("request") != self._prepared.digest
-        if self.was_cleared and (self._work.wants_new or is_other):
+        if self.was_cleared and (self._work.wants_new or self.is_other_request):
             return None
-        return str(record["task_id"])
+        return self.task_id
 
-    def before_post(self) -> None:
-        """Write down that a POST goes out."""
-        self._write({})
+    def before_post(self, external_id: str | None) -> None:
+        """Write down that a POST goes out. Where that cannot be done, nothing is sent unseen.
+
+        :raises KlingBadRequestError: if the connection leads to another account than an earlier try's.
+        """
+        self.refuse_another_account()
+        posted_at = self.posted_at if self.may_be_booked(external_id) else None
+        try:
+            self._write(external_id, posted_at=posted_at or time.time())
+        except Exception as error:
+            if not self._prepared.can_look_up:
+                raise
+            log.warning("Airflow's task state did not take the intent to submit: %s", error)
 
     def after_post(self, outcome: Outcome) -> None:
         """Write down what came of it: the id, nothing if Kling took nothing, or leave the intent standing."""
-        if isinstance(outcome, Submitted):
-            self._write({"task_id": outcome.task.task_id})
-        elif isinstance(outcome, Refused) and self._store is not None:
+        if self._store is None:
+            return
+        try:
+            if isinstance(outcome, Submitted):
+                self._write(
+                    outcome.task.external_task_id, posted_at=self.posted_at, task_id=outcome.task.task_id
+                )
+            elif isinstance(outcome, Refused) and not self._prepared.can_look_up:
+                self.forget()
+        except Exception as error:  # whatever it is, an id that was paid for must not go down with it
+            told = (
+                f"task {outcome.task.task_id}"
+                if isinstance(outcome, Submitted)
+                else "what came of the submit"
+            )
+            log.warning("Airflow's task state did not take %s: %s", told, error)
+
+    def forget(self) -> None:
+        """Nothing of this work was booked."""
+        if self._store is not None:
             self._store.delete(self._key)
 
-    def _read(self) -> dict[str, Any] | None:
-        record = self._store.get(self._key) if self._store is not None else None
-        if not isinstance(record, dict):
-            return None
-        self.was_cleared = self._work.max_tries > int(record.get("max_tries", 0))
-        if not self.was_cleared and record.get("request") != self._prepared.digest:
-            raise KlingBadRequestError(
-                f"Nothing was sent. An earlier submit of this task asked {self._prepared.endpoint.name} for "
-                "something else, and a retry must ask for the same. Clear the task to submit the new request; in a "
-                "@task that submits several times, tell them apart with key=.",
-                endpoint=self._prepared.endpoint.name,
-                task_id=record.get("task_id"),
-            )
-        return record
+    def _write(self, external_id: str | None, **details: Any) -> None:
+        if self._store is None:
+            return
+        self._record = {
+            "request": self._prepared.digest,
+            "fields": dict(self._prepared.field_digests),
+            "external_task_id": external_id,
+            "account": self._config.account,
+            "max_tries": self._work.max_tries,
+            "retries": self._work.retries,
+            **details,
+        }
+        self._store.set(self._key, self._record)
 
-    def _write(self, details: dict[str, Any]) -> None:
-        if self._store is not None:
-            record = {"request": self._prepared.digest, "max_tries": self._work.max_tries, **details}
-            self._store.set(self._key, record)
+    def _another_request(self) -> KlingBadRequestError:
+        before, now = dict(self._record.get("fields") or {}), dict(self._prepared.field_digests)
+        changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+        return KlingBadRequestError(
+            f"Nothing was sent. An earlier submit of this task asked {self._prepared.endpoint.name} for something "
+            f"else ({', '.join(changed) or 'the endpoint'} changed), and a retry must ask for the same. Keep what "
+            "differs from try to try out of the templates, or clear the task to submit the new request; in a @task "
+            "that submits several times, tell them apart with key=.",
+            endpoint=self._prepared.endpoint.name,
+            task_id=self.task_id,
+        )
 
     def _unknown(self, why: str, otherwise: str) -> KlingSubmissionUnknownError:
         where = self._config.console_url or self._config.base_url
         return KlingSubmissionUnknownError(
             f"Nothing was sent. An earlier try of this task may have submitted to {self._prepared.endpoint.name} and "
             f"been paid: {why}, and gateway {self._config.gateway.name!r} cannot be asked. Look for the task in the "
-            f"console ({where}). If it is there, give its id to KlingTaskSensor; if not, {otherwise}.",
+            f"console ({where}). If it is there, collect it with KlingAdoptOperator or KlingTaskSensor; if not, "
+            f"{otherwise}.",
             endpoint=self._prepared.endpoint.name,
         )

@@ -27,9 +27,10 @@ from kling_provider.api.calls import Call
 from kling_provider.api.errors import ApiFailure, Failure, Reaction
 from kling_provider.api.polling import Decision, TaskPoller
 from kling_provider.api.replies import Reply, read_envelope
+from kling_provider.api.submitting import Memory
 from kling_provider.api.tasks import KlingTask
-from kling_provider.exceptions import KlingBadRequestError, KlingTaskNotFoundError
-from kling_provider.hooks import flows
+from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.hooks import flows, submit_flow
 from kling_provider.hooks.config import KlingConfig, read_connection, unknown_extras
 from kling_provider.hooks.names import checked, checked_endpoint, checked_id
 from kling_provider.hooks.network import network_failure, tls_for
@@ -197,7 +198,36 @@ class KlingHook(_KlingBase):
         :param on_unknown: whether an unclear answer that cannot be looked up may be tried again.
         :returns: the task, and whether it was there before.
         """
-        return self._drive(flows.submit(self.config, prepared, work, on_existing, on_unknown))
+        end = self.submit_or_pause(prepared, work, on_existing=on_existing, on_unknown=on_unknown)
+        return submit_flow.done_or_raise(end, prepared)
+
+    def submit_or_pause(
+        self,
+        prepared: PreparedSubmit,
+        work: Work,
+        *,
+        on_existing: OnExisting = "error",
+        on_unknown: OnUnknown = "fail",
+        memory: Memory | None = None,
+        hold: float | None = None,
+    ) -> submit_flow.End:
+        """Submit as :meth:`submit_prepared` does, for callers that can wait for a slot or a long pause elsewhere.
+
+        :param memory: from an earlier part of the same try.
+        :param hold: pauses up to so many seconds are waited for here; None: all.
+        :returns: ``Done``; or ``Paused`` or ``NoSlot`` with the memory to go on with.
+        """
+        return self._drive(
+            submit_flow.submit(
+                self.config,
+                prepared,
+                work,
+                on_existing=on_existing,
+                on_unknown=on_unknown,
+                memory=memory,
+                hold=hold,
+            )
+        )
 
     def get_task(self, task_id: str, *, endpoint: str = "image2video") -> KlingTask:
         """Ask for a task.
@@ -217,10 +247,7 @@ class KlingHook(_KlingBase):
         :returns: the task, or None if there is none.
         :raises KlingBadRequestError: if the gateway cannot look ids up.
         """
-        try:
-            return self._drive(flows.ask(_find_call(self.config, endpoint, external_task_id)))
-        except KlingTaskNotFoundError:
-            return None
+        return self._drive(_find(self.config, endpoint, external_task_id))
 
     def list_tasks(self, endpoint: str, *, page: int = 1, page_size: int = 30) -> list[KlingTask]:
         """Ask for one page of the account's tasks; their order is not documented.
@@ -295,16 +322,16 @@ class KlingHook(_KlingBase):
                 return None
             case flows.Do(function):
                 return function()
-            case flows.Send(call, attempts):
-                return self._try(call, attempts)
+            case flows.Send(call, attempts, fresh):
+                return self._try(call, attempts, fresh)
 
-    def _try(self, call: Call[T], attempts: int | None = None) -> T:
+    def _try(self, call: Call[T], attempts: int | None = None, fresh: bool = False) -> T:
         """Send a call, again where that is safe.
 
         :raises ApiFailure: the last failure.
         """
         if not call.may_repeat:
-            return self._send(call)
+            return self._exchange(call, fresh=fresh)
         policy = self._retry_policy(attempts)
         for attempt in tenacity.Retrying(**policy):
             with attempt:
@@ -437,7 +464,10 @@ class KlingAsyncHook(_KlingBase):
     ) -> tuple[KlingTask, bool]:
         """See :meth:`KlingHook.submit_prepared`."""
         config = await self.get_config()
-        return await self._drive(flows.submit(config, prepared, work, on_existing, on_unknown))
+        end = await self._drive(
+            submit_flow.submit(config, prepared, work, on_existing=on_existing, on_unknown=on_unknown)
+        )
+        return submit_flow.done_or_raise(end, prepared)
 
     async def get_task(self, task_id: str, *, endpoint: str = "image2video") -> KlingTask:
         """See :meth:`KlingHook.get_task`."""
@@ -446,11 +476,7 @@ class KlingAsyncHook(_KlingBase):
 
     async def find_task(self, external_task_id: str, *, endpoint: str) -> KlingTask | None:
         """See :meth:`KlingHook.find_task`."""
-        config = await self.get_config()
-        try:
-            return await self._drive(flows.ask(_find_call(config, endpoint, external_task_id)))
-        except KlingTaskNotFoundError:
-            return None
+        return await self._drive(_find(await self.get_config(), endpoint, external_task_id))
 
     async def list_tasks(self, endpoint: str, *, page: int = 1, page_size: int = 30) -> list[KlingTask]:
         """See :meth:`KlingHook.list_tasks`."""
@@ -511,12 +537,12 @@ class KlingAsyncHook(_KlingBase):
                 return None
             case flows.Do(function):
                 return await asyncio.to_thread(function)
-            case flows.Send(call, attempts):
-                return await self._try(call, attempts)
+            case flows.Send(call, attempts, fresh):
+                return await self._try(call, attempts, fresh)
 
-    async def _try(self, call: Call[T], attempts: int | None = None) -> T:
+    async def _try(self, call: Call[T], attempts: int | None = None, fresh: bool = False) -> T:
         if not call.may_repeat:
-            return await self._send(call)
+            return await self._exchange(call, fresh=fresh)
         policy = self._retry_policy(attempts)
         async for attempt in tenacity.AsyncRetrying(**policy):
             with attempt:
@@ -603,15 +629,20 @@ def _list_call(config: KlingConfig, endpoint: str, page: int, page_size: int) ->
     return checked(lambda row: config.routes.list_tasks(row, page, page_size), checked_endpoint(endpoint))
 
 
-def _find_call(config: KlingConfig, endpoint: str, external_task_id: str) -> Call[KlingTask]:
-    row = checked_endpoint(endpoint)
-    if config.external_id_for(row) != "lookup":
+def _find(config: KlingConfig, endpoint: str, external_task_id: str) -> flows.Flow[KlingTask | None]:
+    row, external_task_id = checked_endpoint(endpoint), checked_id(external_task_id)
+    if config.external_id_for(row) == "none":
         raise KlingBadRequestError(
             f"Gateway {config.gateway.name!r} is not known to find tasks of {row.name} by external_task_id. If yours "
             'does, set the extra external_id to "lookup".',
             endpoint=row.name,
         )
-    return config.routes.find_task(row, checked_id(external_task_id))
+    try:
+        return (yield from submit_flow.find(config, row, external_task_id))
+    except ApiFailure as error:
+        if error.failure.reaction is Reaction.NOT_FOUND:
+            return None
+        raise flows.call_error(error, config.routes.find_task(row, external_task_id))
 
 
 def _encoded(call: Call[Any]) -> bytes | None:

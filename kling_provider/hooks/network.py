@@ -43,7 +43,15 @@ def network_failure(error: Exception) -> Failure:
     # The text of requests begins with the URL, and the reason is what gets cut off.
     cause = error.args[0] if is_requests and error.args else error
     reason = getattr(cause, "reason", None) or cause
-    return Failure(Reaction.SERVER, f"{state} ({type(error).__name__}: {reason})", never_sent=never_sent)
+    timed_out = isinstance(error, requests.Timeout | TimeoutError) or isinstance(
+        reason, urllib3.exceptions.ReadTimeoutError
+    )
+    return Failure(
+        Reaction.SERVER,
+        f"{state} ({type(error).__name__}: {reason})",
+        never_sent=never_sent,
+        timed_out=timed_out and not never_sent,
+    )
 
 
 def tls_for(config: KlingConfig) -> bool | ssl.SSLContext:

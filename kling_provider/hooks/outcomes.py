@@ -8,15 +8,17 @@ from typing import Literal
 from kling_provider.api.errors import Failure, Reaction
 from kling_provider.api.polling import Decision, Finished, GaveUp, TimedOut
 from kling_provider.api.submitting import (
-    FailedBefore,
     NotThere,
+    OtherRequest,
     Outcome,
+    PerhapsTwice,
     Refused,
     StillUnclear,
     Submitted,
     Unknown,
+    UsedUp,
 )
-from kling_provider.api.tasks import KlingTask
+from kling_provider.api.tasks import FAILED, KlingTask
 from kling_provider.exceptions import (
     KlingBadRequestError,
     KlingServerError,
@@ -56,29 +58,57 @@ def task_or_raise(
         case Submitted(task, "existed") if refuse_existing:
             raise KlingBadRequestError(
                 f"external_task_id={external_id!r} is taken: task {task.task_id} of {endpoint}, {_age(task)}, "
-                f"status {task.status}. Nothing was sent. Choose another id, or set on_existing='adopt' to take "
-                "that task over.",
+                f"status {task.status}. This submit was not taken and costs nothing. Choose another id, or set "
+                "on_existing='adopt' to take that task over.",
                 endpoint=endpoint,
                 task_id=task.task_id,
                 external_task_id=external_id,
             )
         case Submitted(task):
             return task
-        case FailedBefore(task):
+        case UsedUp(task):
+            why = (
+                f"which Kling has failed ({task.status_message or 'no reason told'})"
+                if task.status == FAILED
+                else f"which succeeded on {task.updated_at} and whose result is deleted by now"
+            )
             raise KlingBadRequestError(
-                f"external_task_id={external_id!r} belongs to task {task.task_id} of {endpoint}, which Kling has "
-                f"failed ({task.status_message or 'no reason told'}). Kling takes an id once: choose another.",
+                f"external_task_id={external_id!r} belongs to task {task.task_id} of {endpoint}, {why}. Kling takes "
+                "an id once: choose another.",
+                endpoint=endpoint,
+                task_id=task.task_id,
+                external_task_id=external_id,
+            )
+        case OtherRequest(task):
+            raise KlingBadRequestError(
+                f"Nothing was sent. An earlier try of this task submitted task {task.task_id} of {endpoint} with "
+                f"another request (its external_task_id is {task.external_task_id}, this one's would be "
+                f"{external_id}), and a retry must ask for the same. Keep what differs from try to try out of the "
+                "templates, or clear the task to submit the new request.",
+                endpoint=endpoint,
+                task_id=task.task_id,
+                external_task_id=external_id,
+            )
+        case PerhapsTwice(task, failure):
+            raise KlingSubmissionUnknownError(
+                f"{what(endpoint, external_id)} got no clear answer ({failure.describe()}), was not found, and was "
+                f"sent again: task {task.task_id} was booked. But the answer does not show the external_task_id, so "
+                f"gateway {config.gateway.name!r} may not keep it, and the first submit may have been booked (and "
+                f"be paid) too. Look into the console ({config.console_url or config.base_url}). Collect "
+                f"{task.task_id} with KlingAdoptOperator or KlingTaskSensor, and set the extra external_id to "
+                '"none", so that this is found out before a second submit.',
+                failure=failure,
                 endpoint=endpoint,
                 task_id=task.task_id,
                 external_task_id=external_id,
             )
         case Refused(failure):
             raise from_failure(
-                failure, _what(endpoint, external_id), endpoint=endpoint, external_task_id=external_id
+                failure, what(endpoint, external_id), endpoint=endpoint, external_task_id=external_id
             )
         case NotThere(failure):
             raise KlingServerError(
-                f"{_what(endpoint, external_id)} got no clear answer: {failure.describe()} Kling was asked again "
+                f"{what(endpoint, external_id)} got no clear answer: {failure.describe()} Kling was asked again "
                 "and knows no such task, so nothing was booked as far as can be seen. A retry looks again "
                 "before it sends.",
                 failure=failure,
@@ -87,7 +117,7 @@ def task_or_raise(
             )
         case StillUnclear(failure):
             raise KlingServerError(
-                f"{_what(endpoint, external_id)} got no clear answer: {failure.describe()} Kling could not be asked "
+                f"{what(endpoint, external_id)} got no clear answer: {failure.describe()} Kling could not be asked "
                 "again either, so the task may have been booked. A retry looks for it before it sends.",
                 failure=failure,
                 endpoint=endpoint,
@@ -95,14 +125,14 @@ def task_or_raise(
             )
         case Unknown(failure) if on_unknown == "retry":
             raise from_failure(
-                failure, _what(endpoint, external_id), endpoint=endpoint, external_task_id=external_id
+                failure, what(endpoint, external_id), endpoint=endpoint, external_task_id=external_id
             )
         case Unknown(failure):
             raise KlingSubmissionUnknownError(
-                f"{_what(endpoint, external_id)} got no clear answer: {failure.describe()} The task may have been "
+                f"{what(endpoint, external_id)} got no clear answer: {failure.describe()} The task may have been "
                 f"booked and will then be paid. Gateway {config.gateway.name!r} {_no_help(prepared, external_id)}. "
-                f"Look for it in the console ({config.console_url or config.base_url}). If it is there, give its "
-                "id to KlingTaskSensor; if not, clear this task to submit again.",
+                f"Look for it in the console ({config.console_url or config.base_url}). If it is there, collect "
+                "it with KlingAdoptOperator or KlingTaskSensor; if not, clear this task to submit again.",
                 failure=failure,
                 endpoint=endpoint,
                 external_task_id=external_id,
@@ -157,7 +187,8 @@ def finished_task(decision: Decision, task_id: str, endpoint: str, timeout: floa
             raise AssertionError(f"the wait is not over: {decision}")
 
 
-def _what(endpoint: str, external_id: str | None) -> str:
+def what(endpoint: str, external_id: str | None) -> str:
+    """Say what was being done, for the start of a message."""
     return f"Submitting to {endpoint}" + (f" (external_task_id {external_id})" if external_id else "")
 
 

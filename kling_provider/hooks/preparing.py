@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from kling_provider.api.endpoints import Endpoint, endpoint_for
 from kling_provider.api.errors import InvalidRequest, shorten
-from kling_provider.api.identity import TaskIdentity, check_user_id, digest_request, external_task_id
+from kling_provider.api.identity import (
+    TaskIdentity,
+    check_user_id,
+    digest_request,
+    external_task_id,
+    is_derived,
+)
 from kling_provider.api.pricing import estimate_units
 from kling_provider.api.requests import check_request
 from kling_provider.exceptions import KlingBadRequestError, KlingServerError
 from kling_provider.hooks.config import KlingConfig
+from kling_provider.hooks.work import Work
 from kling_provider.media import PictureUnavailable, load_pictures
 
 log = logging.getLogger(__name__)
@@ -29,7 +36,8 @@ class PreparedSubmit:
     :param digest: of what the caller asked for, part of the derived id.
     :param own_id: the external_task_id the caller chose, or None.
     :param estimated_units: what it will cost, or None where no price is published.
-    :param can_look_up: whether the gateway finds the task by its external_task_id afterwards.
+    :param field_digests: one per field, to name what changed between two tries.
+    :param can_look_up: whether the task can be found by its external_task_id afterwards.
     :param namespace: of the connection, part of the derived id.
     """
 
@@ -40,6 +48,15 @@ class PreparedSubmit:
     estimated_units: Decimal | None
     can_look_up: bool
     namespace: str
+    field_digests: Mapping[str, str] = field(default_factory=dict)
+
+    def other_request(self, work: Work) -> Callable[[str], bool] | None:
+        """Tell an id of the same work with another request; None where another request is fine."""
+        if self.own_id is not None or work.identity is None or work.was_cleared or not work.submits_once:
+            return None
+        ours = external_task_id(self.namespace, work.identity, self.digest)
+        same_work = ours.removesuffix(self.digest)
+        return lambda other: other.startswith(same_work) and other != ours
 
     def id_for(self, identity: TaskIdentity | None) -> str | None:
         """The external_task_id to send: the caller's, a derived one where it can be looked up, or none."""
@@ -73,6 +90,10 @@ def prepare(
         body = {name: item for name, item in pictures.items() if name != "external_task_id"}
         given = {name: body[name] for name in checked.given if name in body}
         digest = digest_request(row.name, row.dialect, given)
+        field_digests = {
+            name: digest_request(row.name, row.dialect, {name: item}) for name, item in given.items()
+        }
+        _refuse_foreign(chosen, digest)
     except InvalidRequest as error:
         raise KlingBadRequestError(f"Nothing was sent. {error}", endpoint=shorten(endpoint, 80))
     except PictureUnavailable as error:
@@ -83,8 +104,9 @@ def prepare(
         digest=digest,
         own_id=chosen,
         estimated_units=estimate_units(body),
-        can_look_up=config.external_id_for(row) == "lookup",
+        can_look_up=config.external_id_for(row) != "none",
         namespace=config.namespace,
+        field_digests=field_digests,
     )
 
 
@@ -100,3 +122,13 @@ def _own_id(argument: str | None, in_request: str | None) -> str | None:
             "Give it once."
         )
     return checked
+
+
+def _refuse_foreign(own_id: str | None, digest: str) -> None:
+    """An id that was derived for another request would collect a video that was not asked for."""
+    if own_id is not None and is_derived(own_id) and not own_id.endswith(f"-{digest}"):
+        raise InvalidRequest(
+            f"external_task_id={own_id!r} was derived for another request than this one (its last part would be "
+            f"{digest!r}). Leave external_task_id out to have one derived, or collect that task with "
+            "KlingAdoptOperator."
+        )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Literal
 
 from kling_provider.api.identity import TaskIdentity
 
 OnClear = Literal["reattach", "resubmit"]
+RECORD_KEY = "kling_submit"
+#: Airflow's limit.
+LONGEST_RECORD_KEY = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,9 @@ class Work:
     :param is_first: whether nothing can have been sent for it before.
     :param is_retry: whether an earlier try may have sent something.
     :param max_tries: Airflow's own; a clear raises it, and nothing else does.
+    :param retries: of the task, when it was first submitted.
+    :param was_cleared: whether a person has cleared the task.
+    :param since: epoch seconds before which nothing of this work was sent, or None.
     :param wants_new: whether a clear asks for a new video.
     :param key: tells several submits of one task apart.
     :param store: Airflow's task state (3.3+), or None.
@@ -29,6 +37,9 @@ class Work:
     is_first: bool = True
     is_retry: bool = False
     max_tries: int = 0
+    retries: int = 0
+    was_cleared: bool = False
+    since: float | None = None
     wants_new: bool = False
     key: str | None = None
     store: Any = None
@@ -53,8 +64,10 @@ def work_of(
     if not all(isinstance(name, str) for name in names):
         return NO_TASK
     dag_id, run_id, task_id = (str(name) for name in names)
-    cleared = times_cleared(context)
     key = None if key in (None, "") else str(key)
+    store = context.get("task_state_store")
+    retries = _recorded_retries(store, key, context)
+    cleared = times_cleared(context, retries)
     try_number = _number(getattr(ti, "try_number", 1), 1)
     identity = TaskIdentity(
         dag_id,
@@ -69,17 +82,49 @@ def work_of(
         is_first=try_number <= 1 and cleared == 0,
         is_retry=try_number > 1,
         max_tries=_number(getattr(ti, "max_tries", 0), 0),
+        retries=retries,
+        was_cleared=cleared > 0,
+        since=_run_began(context),
         wants_new=on_clear == "resubmit",
         key=key,
-        store=context.get("task_state_store"),
+        store=store,
     )
 
 
-def times_cleared(context: Mapping[str, Any]) -> int:
-    """How many tries came before the last clear: clearing sets max_tries to try_number + retries."""
-    ti, task = context.get("ti"), context.get("task")
-    retries = _number(getattr(task, "retries", 0), 0)
+def record_key(key: str | None) -> str:
+    """Where the record of a submit stands in Airflow's task state."""
+    name = RECORD_KEY if key is None else f"{RECORD_KEY}:{key}"
+    if len(name) <= LONGEST_RECORD_KEY:
+        return name
+    return f"{RECORD_KEY}:{hashlib.sha256(name.encode()).hexdigest()}"
+
+
+def times_cleared(context: Mapping[str, Any], retries: int | None = None) -> int:
+    """How many tries came before the last clear: clearing sets max_tries to try_number + retries.
+
+    :param context: Airflow's context.
+    :param retries: of the task, if another number than today's was true when it started.
+    """
+    ti = context.get("ti")
+    retries = _retries_of(context) if retries is None else retries
     return max(0, _number(getattr(ti, "max_tries", retries), retries) - retries)
+
+
+def _retries_of(context: Mapping[str, Any]) -> int:
+    return _number(getattr(context.get("task"), "retries", 0), 0)
+
+
+def _recorded_retries(store: Any, key: str | None, context: Mapping[str, Any]) -> int:
+    """The task's retries as first recorded: lowering them in the DAG must not look like a clear."""
+    record = store.get(record_key(key)) if store is not None else None
+    retries = record.get("retries") if isinstance(record, dict) else None
+    return _number(retries, _retries_of(context))
+
+
+def _run_began(context: Mapping[str, Any]) -> float | None:
+    """When the DAG run was due, which no clear changes; it cannot have sent anything before."""
+    run_after = getattr(context.get("dag_run"), "run_after", None)
+    return run_after.timestamp() if isinstance(run_after, datetime) else None
 
 
 def current_work(key: str | None = None) -> Work:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -13,18 +14,29 @@ from typing import Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 
 from kling_provider.api.endpoints import ENDPOINTS
-from kling_provider.api.pricing import USD_PER_VIDEO_UNIT
+from kling_provider.api.errors import Reaction
 from kling_provider.api.requests import REQUESTS, looks_like_base64
+from kling_provider.api.submitting import Memory
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.hooks.outcomes import OnExisting, OnUnknown
 from kling_provider.hooks.preparing import PreparedSubmit
+from kling_provider.hooks.submit_flow import Done, NoSlot, Paused, slot_error
 from kling_provider.hooks.work import OnClear, work_of
 from kling_provider.links.kling import KlingVideoLink
-from kling_provider.triggers.kling import kill_message
-from kling_provider.waiting import TaskRef, WaitsForTask, positive_seconds
+from kling_provider.operators.guards import check_destinations, refuse_constant_id, refuse_equal_ids
+from kling_provider.triggers.kling import KlingPauseTrigger, kill_message, priced
+from kling_provider.triggers.slots import KlingSlotTrigger
+from kling_provider.waiting import TaskRef, WaitsForTask, backstop, positive_seconds
 
 log = logging.getLogger(__name__)
+
+#: Longer pauses of a submit are spent in the triggerer, in seconds.
+LONGEST_PAUSE_ON_WORKER = 20.0
+#: Without ``deferrable``: seconds until Kling is asked for a slot again, doubling up to 8 minutes.
+FIRST_PAUSE_ON_WORKER = 15.0
+#: So often Kling is asked for a slot before Airflow's retries take over.
+MOST_REFUSALS = 8
 
 #: Base64 inside an object or list that a template rendered as text.
 _PICTURE_DATA = re.compile(r"[A-Za-z0-9+/_-]{200,}={0,2}")
@@ -56,6 +68,9 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
     :param on_unknown_submission: where the gateway cannot look ids up, an unclear submit fails for a person to
         check (``fail``), or may be tried again and be paid twice (``retry``).
     :param max_units: refuse before the request if the estimate is above this.
+    :param slot_timeout: seconds to wait where all slots of the account are taken (1303), or for its pace (1302);
+        by default a day. No retry is consumed, and with ``deferrable`` no worker held.
+    :param check_destination: see that the store tasks downstream can write, before anything is paid.
     :raises KlingError: the class for what happened; see ``kling_provider.exceptions``.
     """
 
@@ -86,6 +101,8 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         on_existing: OnExisting = "error",
         on_unknown_submission: OnUnknown = "fail",
         max_units: float | str | Decimal | None = None,
+        slot_timeout: float | timedelta = 86400,
+        check_destination: bool = True,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -104,7 +121,12 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
             "on_unknown_submission", on_unknown_submission, ("fail", "retry")
         )
         self.max_units = None if max_units is None else str(_positive_units(max_units))
+        self.slot_timeout = positive_seconds("slot_timeout", slot_timeout, least=1)
+        self.check_destination = check_destination
+        self._id_in_the_dag_file = external_task_id
         self._submitted: KlingTask | None = None
+        self._submitting = ""
+        self._estimate: Decimal | None = None
 
     def __setattr__(self, key: str, value: Any) -> None:
         """Keep picture data out of attributes: Airflow stores templated ones before execute can refuse them."""
@@ -127,16 +149,92 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
 
         :param context: Airflow's context.
         """
+        prepared = self._prepare(context)
+        self._check_before_the_first_post(context)
+        return self._submit(context, prepared, Memory(), time.time())
+
+    def resume_submit(
+        self,
+        context: Mapping[str, Any],
+        event: Mapping[str, Any],
+        memory: Mapping[str, Any],
+        digest: str,
+        first_wait_at: float,
+    ) -> Any:
+        """Go on submitting after a wait in the triggerer, for a slot or for an answer to settle.
+
+        :param context: Airflow's context.
+        :param event: what the trigger sent.
+        :param memory: what the submit knew.
+        :param digest: of the request.
+        :param first_wait_at: epoch seconds of the first wait for a slot.
+        """
+        prepared = self._prepare(context)
+        if prepared.digest != digest:
+            raise KlingBadRequestError(
+                "Nothing more was sent. The request is another one than before the wait: a template renders "
+                "differently each time, or a picture was changed. Keep what differs out of the templates, then clear "
+                "this task.",
+                endpoint=self.endpoint,
+            )
+        known = Memory.from_dict(memory)
+        if event.get("status") == "deadline":
+            assert known.failure is not None
+            raise slot_error(known.failure, prepared)
+        return self._submit(context, prepared, known, first_wait_at)
+
+    def on_kill(self) -> None:
+        """Say what goes on: Kling has no way to cancel."""
+        if self._submitted is not None:
+            log.warning("%s", kill_message(self._submitted.task_id, self._submitted.endpoint, self._estimate))
+        elif self._submitting:
+            log.warning(
+                "Killed while submitting to %s: Kling may have booked the task%s. Clear this task to find out: it "
+                "looks the task up before it sends anything, where the gateway can do that.",
+                self._submitting,
+                f" ({priced(self._estimate)})" if self._estimate else "",
+            )
+
+    def _prepare(self, context: Mapping[str, Any]) -> PreparedSubmit:
         prepared = self.hook.prepare(
             self.endpoint, self.kling_request(), external_task_id=self.external_task_id or None
         )
         self._check_budget(prepared)
+        self._estimate = prepared.estimated_units
+        return prepared
+
+    def _check_before_the_first_post(self, context: Mapping[str, Any]) -> None:
+        map_index = getattr(context.get("ti"), "map_index", -1)
+        if self.has_dag() and self.on_existing == "error":
+            refuse_constant_id(self._id_in_the_dag_file, self.get_dag(), map_index)
+        for name in ("external_task_id", "idempotency_key"):
+            refuse_equal_ids(context, name, getattr(self, name))
+        if self.check_destination:
+            check_destinations(self, context)
+
+    def _submit(
+        self, context: Mapping[str, Any], prepared: PreparedSubmit, memory: Memory, first_wait_at: float
+    ) -> Any:
+        """Submit; where it has to wait, in the triggerer or here."""
         work = work_of(context, self.idempotency_key, self.on_clear)
-        task, adopted = self.hook.submit_prepared(
-            prepared, work, on_existing=self.on_existing, on_unknown=self.on_unknown_submission
-        )
-        self._submitted = task
-        ref = self._hand_on(context, prepared, task, adopted)
+        self._submitting = prepared.endpoint.name
+        while True:
+            end = self.hook.submit_or_pause(
+                prepared,
+                work,
+                on_existing=self.on_existing,
+                on_unknown=self.on_unknown_submission,
+                memory=memory if memory != Memory() else None,
+                hold=LONGEST_PAUSE_ON_WORKER if self.deferrable else None,
+            )
+            if isinstance(end, Done):
+                break
+            if isinstance(end, NoSlot) and not memory.refusals:
+                first_wait_at = time.time()
+            memory = end.memory
+            self._wait_to_submit(context, end, prepared, first_wait_at)
+        self._submitted, task = end.task, end.task
+        ref = self._hand_on(context, prepared, task, end.adopted)
         if not self.wait_for_completion:
             return task.task_id
         poller = self.poller_for(context, ref, started_at=time.time(), answered=True)
@@ -145,24 +243,65 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
             self.defer_until_over(ref, poller.deadline)
         return self.finish(context, ref, decision if task.is_terminal else self.wait_here(ref, poller))
 
-    def on_kill(self) -> None:
-        """Say what goes on: Kling has no way to cancel."""
-        if self._submitted is not None:
-            log.warning("%s", kill_message(self._submitted.task_id, self._submitted.endpoint))
+    def _wait_to_submit(
+        self, context: Mapping[str, Any], end: Paused | NoSlot, prepared: PreparedSubmit, first_wait_at: float
+    ) -> None:
+        """Defer, or sleep here without ``deferrable``."""
+        now = time.time()
+        deadline = first_wait_at + self.slot_timeout
+        if isinstance(self.execution_timeout, timedelta):
+            deadline = min(deadline, first_wait_at + self.execution_timeout.total_seconds())
+        trigger: KlingPauseTrigger | KlingSlotTrigger
+        if isinstance(end, Paused):
+            log.info("Kling's answer is not clear yet; looking again in %g s.", end.seconds)
+            trigger, until = KlingPauseTrigger(now + end.seconds), now + end.seconds
+        else:
+            log.info(
+                "Kling takes no more tasks for now (refused %s of at most %s times): %s",
+                end.memory.refusals,
+                MOST_REFUSALS,
+                end.failure.describe(),
+            )
+            if end.memory.refusals >= MOST_REFUSALS or now >= deadline:
+                raise slot_error(end.failure, prepared)
+            until = deadline
+            trigger = KlingSlotTrigger(
+                kling_conn_id=self.kling_conn_id,
+                kind=prepared.endpoint.kind,
+                first_wait_at=first_wait_at,
+                refusals=end.memory.refusals,
+                not_before=now + (end.failure.retry_after or 0),
+                deadline=deadline,
+                reason="rate" if end.failure.reaction is Reaction.RATE else "concurrency",
+            )
+        if self.deferrable:
+            self.defer(
+                trigger=trigger,
+                method_name="resume_submit",
+                kwargs={
+                    "memory": end.memory.to_dict(),
+                    "digest": prepared.digest,
+                    "first_wait_at": first_wait_at,
+                },
+                timeout=backstop(until, 0),
+            )
+        assert isinstance(end, NoSlot)  # without `deferrable` a submit does not pause out
+        pause = FIRST_PAUSE_ON_WORKER * 2 ** min(end.memory.refusals - 1, 5)
+        pause *= random.uniform(1, 1.2)  # noqa: S311 - spreads tasks that were refused together
+        time.sleep(min(max(pause, end.failure.retry_after or 0), max(0.0, deadline - now)))
 
     def _hand_on(
         self, context: Mapping[str, Any], prepared: PreparedSubmit, task: KlingTask, adopted: bool
     ) -> TaskRef:
         """Push what is needed to find the task again; a bare id is not enough to ask for it."""
         submitted_at = task.created_at or datetime.now(UTC)
-        cost = prepared.estimated_units
         log.info(
             "%s task %s of %s (model %s%s).",
             "Found" if adopted else "Submitted",
             task.task_id,
             task.endpoint,
             prepared.body.get("model_name"),
-            f", about {cost} units = {cost * USD_PER_VIDEO_UNIT:.2f} USD at list price" if cost else "",
+            f", about {priced(prepared.estimated_units)}" if prepared.estimated_units else "",
         )
         if (ti := context.get("ti")) is not None:
             ti.xcom_push(key="task_id", value=task.task_id)
@@ -177,7 +316,13 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
                     "adopted": adopted,
                 },
             )
-        return TaskRef(task.task_id, task.endpoint, task.external_task_id, submitted_at.timestamp())
+        return TaskRef(
+            task.task_id,
+            task.endpoint,
+            task.external_task_id,
+            submitted_at.timestamp(),
+            units=str(prepared.estimated_units) if prepared.estimated_units else None,
+        )
 
     def _check_budget(self, prepared: PreparedSubmit) -> None:
         if self.max_units is None:

@@ -7,11 +7,15 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from kling_provider.api.polling import NOT_FOUND_GRACE_SECONDS, Decision, TaskPoller, Wait
+from kling_provider.api.endpoints import endpoint_for
+from kling_provider.api.polling import NOT_FOUND_GRACE_SECONDS, Decision, Finished, TaskPoller, Wait
+from kling_provider.api.pricing import USD_PER_VIDEO_UNIT
+from kling_provider.triggers.slots import task_finished
 from kling_provider.waiting import event_of
 
 log = logging.getLogger(__name__)
@@ -34,6 +38,7 @@ class KlingTaskTrigger(BaseTrigger):
     :param deadline: epoch seconds.
     :param asked_at: epoch seconds of the worker's last ask or submit.
     :param external_task_id: the id Kling's echo must show, if one is known; handed on to the worker.
+    :param units: what it is expected to cost, for the message when it is killed.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class KlingTaskTrigger(BaseTrigger):
         deadline: float,
         asked_at: float = 0.0,
         external_task_id: str | None = None,
+        units: str | None = None,
     ):
         super().__init__()  # type: ignore[no-untyped-call]
         self.arguments: dict[str, Any] = {
@@ -55,6 +61,7 @@ class KlingTaskTrigger(BaseTrigger):
             "deadline": deadline,
             "asked_at": asked_at,
             "external_task_id": external_task_id,
+            "units": units,
         }
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -69,7 +76,8 @@ class KlingTaskTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Say what goes on: Kling has no way to cancel."""
-        log.warning("%s", kill_message(self.arguments["task_id"], self.arguments["endpoint"]))
+        units = Decimal(self.arguments["units"]) if self.arguments["units"] else None
+        log.warning("%s", kill_message(self.arguments["task_id"], self.arguments["endpoint"], units))
 
     async def _wait(self) -> Decision:
         from kling_provider.hooks.kling import KlingAsyncHook
@@ -88,13 +96,46 @@ class KlingTaskTrigger(BaseTrigger):
             while True:
                 decision = await hook.poll_once(poller, told["task_id"], told["endpoint"])
                 if not isinstance(decision, Wait):
+                    if isinstance(decision, Finished):
+                        task_finished(told["kling_conn_id"], endpoint_for(told["endpoint"]).kind)
                     return decision
                 await asyncio.sleep(decision.seconds)
 
 
-def kill_message(task_id: str, endpoint: str) -> str:
-    """Say what killing or clearing a waiting task means at Kling."""
+class KlingPauseTrigger(BaseTrigger):
+    """Wait until a moment, so that no worker does.
+
+    :param until: epoch seconds.
+    """
+
+    def __init__(self, until: float):
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.until = until
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give class path and arguments, to be stored."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {"until": self.until}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and yield one event."""
+        await asyncio.sleep(max(0.0, self.until - time.time()))
+        yield TriggerEvent({"status": "go"})
+
+
+def kill_message(task_id: str, endpoint: str, units: Decimal | None = None) -> str:
+    """Say what killing or clearing a waiting task means at Kling.
+
+    :param task_id: Kling's id.
+    :param endpoint: the endpoint it was made with.
+    :param units: what it is expected to cost, if known.
+    """
     return (
-        f"Task {task_id} of {endpoint} goes on at Kling, which cannot cancel; it will be paid if it succeeds. "
-        "Clear the task to collect it."
+        f"Task {task_id} of {endpoint} goes on at Kling, which cannot cancel; it will be paid if it succeeds"
+        f"{f' (about {priced(units)})' if units else ''}. Clear the task to collect it, which submits nothing; or "
+        f"collect it elsewhere with KlingAdoptOperator(kling_task_id={task_id!r}, endpoint={endpoint!r})."
     )
+
+
+def priced(units: Decimal) -> str:
+    """Show units with their list price."""
+    return f"{units} units = {units * USD_PER_VIDEO_UNIT:.2f} USD at list price"

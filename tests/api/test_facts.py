@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from kling_provider.api.capabilities import MODELS
 from kling_provider.api.endpoints import ENDPOINTS, MAX_PAGE, MAX_PAGE_SIZE
-from kling_provider.api.errors import DUPLICATE_ID_TEXT, KLING_CODES, TASK_NOT_FOUND_TEXT, Reaction
+from kling_provider.api.errors import DUPLICATE_ID_TEXTS, KLING_CODES, TASK_NOT_FOUND_TEXT, Reaction
 from kling_provider.api.gateways import GATEWAYS, PictureLimits
 from kling_provider.api.pricing import USD_PER_VIDEO_UNIT, estimate_units
 from kling_provider.api.requests import REQUESTS
@@ -237,7 +237,7 @@ def test_the_error_table_has_exactly_the_codes_of_the_facts():
 def test_the_texts_we_recognise_are_the_ones_that_were_observed():
     observed = [row["message"].lower() for row in FACTS["observed_messages"] if row.get("code") == 1201]
     assert any(TASK_NOT_FOUND_TEXT in text for text in observed)
-    assert any(DUPLICATE_ID_TEXT in text for text in observed)
+    assert any(DUPLICATE_ID_TEXTS[0] in text for text in observed)
 
 
 def test_the_vendors_hosts_are_those_of_the_facts():

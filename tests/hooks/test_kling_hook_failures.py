@@ -283,12 +283,23 @@ def test_a_submit_whose_answer_is_lost_is_found_where_it_can_be_looked_up(kind, 
 
 
 @pytest.mark.parametrize("kind", ["html", "empty", "list", "no_data", "cut"])
-def test_a_submit_that_was_never_booked_is_not_sent_again(kind, official, open_hook):
+def test_a_submit_that_was_never_booked_is_sent_again_with_the_same_id(kind, official, open_hook):
     official.fail_next("POST", "/", kind, booked=False)
+    task = open_hook().submit("image2video", REQUEST, external_task_id="mine-1")
+    assert [booked.task_id for booked in official.ledger] == [task.task_id]
+    assert task.external_task_id == "mine-1"
+    asked = [(request.method, request.path.removeprefix("/v1/videos")) for request in official.requests]
+    look_up, the_list = ("GET", "/image2video/mine-1"), ("GET", "/image2video")
+    assert asked == [("POST", "/image2video"), *[look_up] * 4, the_list, ("POST", "/image2video")]
+
+
+def test_a_submit_that_stays_unclear_is_left_to_the_next_try(official, open_hook):
+    official.fail_next("POST", "/", "html", booked=False, count=3)
     with pytest.raises(KlingServerError, match="knows no such task") as caught:
         open_hook().submit("image2video", REQUEST, external_task_id="mine-1")
     assert "mine-1" in str(caught.value)
-    assert [request.method for request in official.requests] == ["POST", "GET", "GET", "GET"]
+    assert not isinstance(caught.value, AirflowFailException)
+    assert len(official.seen("POST")) == 3
     assert official.ledger == []
 
 
@@ -307,7 +318,7 @@ def test_a_lost_answer_that_cannot_be_looked_up_now_is_looked_up_by_a_retry(offi
         open_hook(attempts=2).submit("image2video", REQUEST, external_task_id="mine-1")
     assert not isinstance(caught.value, AirflowFailException)
     assert len(official.seen("POST")) == 1
-    assert len(official.seen("GET")) == 6
+    assert len(official.seen("GET")) == 8
 
 
 def test_a_server_error_after_a_submit_is_unclear_too(official, reseller, connect, open_hook):
@@ -418,13 +429,13 @@ def test_a_retry_looks_first_and_takes_the_next_number_for_a_failed_task(officia
     same, existed = hook.submit_prepared(prepared, work(try_number=3))
     assert (same.task_id, existed) == (again.task_id, True)
     methods = [request.method for request in official.requests]
-    assert methods == ["POST", "GET", "GET", "POST", "GET", "GET"]
+    assert methods == ["POST", "GET", "GET", "GET", "POST", "GET", "GET"]
     names = [task.external_task_id for task in official.ledger]
     assert len(set(names)) == 2
 
 
 def test_work_that_kling_fails_again_and_again_ends(official, open_hook, monkeypatch):
-    monkeypatch.setattr("kling_provider.hooks.flows.MOST_FAILED_TASKS", 2)
+    monkeypatch.setattr("kling_provider.hooks.submit_flow.MOST_FAILED_TASKS", 2)
     hook = open_hook()
     prepared = hook.prepare("image2video", REQUEST)
     official.next_task("fail", count=2)

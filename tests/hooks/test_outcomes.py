@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kling_provider.api.errors import Failure, Reaction
-from kling_provider.api.submitting import FailedBefore, NotThere, Refused, Submitted, Unknown
+from kling_provider.api.submitting import NotThere, Refused, Submitted, Unknown, UsedUp
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import (
     EXCEPTIONS,
@@ -63,10 +63,10 @@ def test_a_task_that_failed_before_tells_why():
     with pytest.raises(
         KlingBadRequestError, match="task t-1 of text2video, which Kling has failed"
     ) as caught:
-        end(FailedBefore(FAILED))
+        end(UsedUp(FAILED))
     assert "(too many cats)" in str(caught.value)
     with pytest.raises(KlingBadRequestError, match="no reason told"):
-        end(FailedBefore(KlingTask("t-1", "text2video", "failed")))
+        end(UsedUp(KlingTask("t-1", "text2video", "failed")))
 
 
 @pytest.mark.parametrize("reaction", list(Reaction))

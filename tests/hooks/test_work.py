@@ -9,6 +9,7 @@ import pytest
 
 from kling_provider.api.identity import TaskIdentity
 from kling_provider.hooks.work import NO_TASK, current_work, times_cleared, work_of
+from tests.contexts import StateStore
 
 
 def context(*, retries: Any = 0, **ti: Any) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def test_a_mapped_task_is_known_by_its_position_or_its_key():
 
 
 def test_the_store_of_the_context_is_handed_on():
-    store = object()
+    store = StateStore()
     assert work_of({**context(), "task_state_store": store}).store is store
 
 

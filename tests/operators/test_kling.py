@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from kling_provider.api.requests import REQUESTS
 from kling_provider.exceptions import (
     KlingBadRequestError,
-    KlingConcurrencyLimitError,
+    KlingContentPolicyError,
     KlingSubmissionUnknownError,
     KlingTaskFailedError,
     KlingTaskTimeoutError,
@@ -311,15 +311,6 @@ def test_a_failed_task_raises_with_klings_reason(
     assert caught.value.task_id == kling_simulator.tasks[0].task_id
 
 
-def test_a_full_account_is_told_as_what_it_is(
-    kling_simulator: SimulatorServer, kling_connection: str
-) -> None:
-    kling_simulator.set(concurrency=0)
-    operator = text()
-    with pytest.raises(KlingConcurrencyLimitError, match="1303"):
-        operator.execute(context_of(operator))
-
-
 def test_killing_it_says_that_the_task_goes_on(
     kling_simulator: SimulatorServer, kling_connection: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -330,6 +321,20 @@ def test_killing_it_says_that_the_task_goes_on(
     with caplog.at_level(logging.WARNING):
         operator.on_kill()
     assert f"Task {task_id} of text2video goes on at Kling" in caplog.text
+    assert "about 1.5 units = 0.21 USD" in caplog.text
+    assert f"KlingAdoptOperator(kling_task_id='{task_id}', endpoint='text2video')" in caplog.text
+
+
+def test_killing_it_in_mid_submit_says_that_it_may_be_booked(
+    kling_simulator: SimulatorServer, kling_connection: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    kling_simulator.fault("envelope", code=1300, method="POST")
+    operator = text()
+    with pytest.raises(KlingContentPolicyError):
+        operator.execute(context_of(operator))
+    with caplog.at_level(logging.WARNING):
+        operator.on_kill()
+    assert "Killed while submitting to text2video: Kling may have booked the task" in caplog.text
 
 
 # --- what it refuses before anything is spent ----------------------------------------------------------

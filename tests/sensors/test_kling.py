@@ -83,7 +83,12 @@ def test_it_gives_the_finished_task_and_pushes_the_first_video(
     value = getattr(result, "xcom_value", result)
     assert value["task_id"] == task.task_id
     assert value["status"] == "succeed"
-    assert pushed == {"video_url": value["videos"][0]["url"], "video_id": value["videos"][0]["id"]}
+    assert pushed == {
+        "video_url": value["videos"][0]["url"],
+        "video_id": value["videos"][0]["id"],
+        "units": value["units"],
+    }
+    assert value["units"] == str(kling_simulator.charges[0].units)
     json.dumps(value)
 
 

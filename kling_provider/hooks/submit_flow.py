@@ -1,0 +1,363 @@
+"""How both hooks submit: the state machine of ``api.submitting``, driven for one piece of work.
+
+The machine decides about one external_task_id. Here is what surrounds it: the record in Airflow's task state,
+the walk over the numbers of failed tasks, and what is told to whoever may have to wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from kling_provider.api.auth import KeyPair
+from kling_provider.api.endpoints import MAX_PAGE_SIZE, Endpoint
+from kling_provider.api.errors import ApiFailure, Failure, Reaction
+from kling_provider.api.submitting import (
+    CheckList,
+    LookUp,
+    Memory,
+    Outcome,
+    Post,
+    Refused,
+    Submission,
+    Submitted,
+    UsedUp,
+)
+from kling_provider.api.submitting import Step as MachineStep
+from kling_provider.api.tasks import FAILED, KlingTask
+from kling_provider.exceptions import KlingError, KlingTaskFailedError, KlingTaskNotFoundError, from_failure
+from kling_provider.hooks.config import KlingConfig
+from kling_provider.hooks.flows import Do, Flow, Pause, Send, ask
+from kling_provider.hooks.intents import Intent
+from kling_provider.hooks.outcomes import OnExisting, OnUnknown, task_or_raise, what
+from kling_provider.hooks.preparing import PreparedSubmit
+from kling_provider.hooks.work import Work
+
+log = logging.getLogger(__name__)
+
+#: Numbers tried for a piece of work whose tasks Kling keeps failing.
+MOST_FAILED_TASKS = 20
+#: Kling's clock and ours may differ by so many seconds.
+CLOCK_SKEW_SECONDS = 300.0
+#: Pages of a list that are searched for an id: the 10,000 newest, if that is the order.
+MOST_LIST_PAGES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """There is a task; ``adopted`` if it was there before."""
+
+    task: KlingTask
+    adopted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Go on with ``memory`` in ``seconds``: longer than the caller wanted to be held."""
+
+    seconds: float
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class NoSlot:
+    """Kling took nothing: all slots are taken, or it went too fast."""
+
+    failure: Failure
+    memory: Memory
+    external_task_id: str | None
+
+
+End = Done | Paused | NoSlot
+
+
+def submit(
+    config: KlingConfig,
+    prepared: PreparedSubmit,
+    work: Work,
+    *,
+    on_existing: OnExisting = "error",
+    on_unknown: OnUnknown = "fail",
+    memory: Memory | None = None,
+    hold: float | None = None,
+) -> Flow[End]:
+    """Create the task of a prepared submit, or find the one this work has already.
+
+    :param config: of the connection.
+    :param prepared: the submit.
+    :param work: which piece of work it is for.
+    :param on_existing: what a task that was there before means, for an id of the caller's choice.
+    :param on_unknown: whether an unclear answer that cannot be looked up may be tried again.
+    :param memory: from an earlier part of the same try.
+    :param hold: pauses up to so many seconds are waited for here; None: all.
+    """
+    intent = Intent(config, prepared, work, on_unknown)
+    yield Do(intent.read)
+    if not prepared.can_look_up:
+        return (yield from _submit_unseen(config, prepared, intent, on_unknown, memory))
+    earlier = yield from _recorded(config, prepared, work, intent)
+    if earlier is not None:
+        return Done(earlier, adopted=True)
+    for number, external_id in _ids(prepared, work, memory.fail_no if memory else 0):
+        may_be_booked = intent.may_be_booked(external_id)
+        machine = Submission(
+            external_task_id=external_id,
+            can_look_up=True,
+            is_first=work.is_first and number == 0,
+            may_be_booked=may_be_booked,
+            is_gone=lambda task: is_gone(config, task),
+            other_request=prepared.other_request(work),
+            can_resign=isinstance(config.credentials, KeyPair),
+            settle=config.settle,
+            memory=replace(memory, fail_no=number) if memory else None,
+        )
+        outcome = yield from _run(config, prepared, work, intent, machine, external_id, hold)
+        kept = replace(machine.memory, fail_no=number)
+        if isinstance(outcome, Paused):
+            return replace(outcome, memory=kept)
+        if isinstance(outcome, Refused) and outcome.failure.is_slot_refusal:
+            kept = replace(kept, question="", looks=0, failure=outcome.failure)
+            return NoSlot(outcome.failure, kept, external_id)
+        if isinstance(outcome, UsedUp) and prepared.own_id is None:
+            _tell_used_up(outcome.task, config)
+            memory = None
+            continue
+        existed = isinstance(outcome, Submitted) and outcome.how == "existed"
+        is_mistake = existed and on_existing == "error" and prepared.own_id is not None
+        refuse = is_mistake and not _is_ours(outcome, work, may_be_booked)
+        if refuse:
+            yield Do(intent.forget)
+        task = task_or_raise(outcome, config, prepared, external_id, refuse_existing=refuse)
+        if existed:
+            _tell_age(task, work)
+        return Done(task, adopted=existed)
+    raise _failed_too_often(prepared)
+
+
+def done_or_raise(end: End, prepared: PreparedSubmit) -> tuple[KlingTask, bool]:
+    """Give the task and whether it was there before, for callers that do not wait for a slot.
+
+    :raises KlingConcurrencyLimitError: or KlingRateLimitError, if Kling took nothing.
+    """
+    match end:
+        case Done(task, adopted):
+            return task, adopted
+        case NoSlot(failure, _, external_id):
+            raise slot_error(failure, prepared, external_id)
+        case _:
+            raise AssertionError("a submit without `hold` does not pause out")
+
+
+def slot_error(failure: Failure, prepared: PreparedSubmit, external_id: str | None = None) -> KlingError:
+    """Make the exception for a create that Kling had no room for."""
+    name = prepared.endpoint.name
+    return from_failure(failure, what(name, external_id), endpoint=name, external_task_id=external_id)
+
+
+def find(config: KlingConfig, endpoint: Endpoint, external_id: str) -> Flow[KlingTask]:
+    """Ask for a task by the caller's id, in the way this gateway knows.
+
+    :raises ApiFailure: if there is none, or no answer.
+    """
+    if config.external_id_for(endpoint) == "lookup":
+        found: KlingTask = yield Send(config.routes.find_task(endpoint, external_id))
+        return found
+    for page in range(1, MOST_LIST_PAGES + 1):
+        tasks: list[KlingTask] = yield Send(config.routes.list_tasks(endpoint, page, MAX_PAGE_SIZE))
+        for task in tasks:
+            if task.external_task_id == external_id:
+                return task
+        if len(tasks) < MAX_PAGE_SIZE:
+            raise ApiFailure(Failure(Reaction.NOT_FOUND, f"no task in the list shows {external_id}"))
+    raise ApiFailure(
+        Failure(
+            Reaction.SERVER,
+            f"{external_id} is not among the {MOST_LIST_PAGES * MAX_PAGE_SIZE} tasks of the list that were read",
+            is_final=True,
+        )
+    )
+
+
+def is_gone(config: KlingConfig, task: KlingTask) -> bool:
+    """Whether a finished task's result is deleted by now, or will be within the day."""
+    if not task.is_successful or task.updated_at is None:
+        return False
+    kept = timedelta(days=config.gateway.result_ttl_days)
+    return datetime.now(UTC) - task.updated_at > kept - min(timedelta(days=1), kept / 4)
+
+
+def _submit_unseen(
+    config: KlingConfig,
+    prepared: PreparedSubmit,
+    intent: Intent,
+    on_unknown: OnUnknown,
+    memory: Memory | None,
+) -> Flow[End]:
+    """Submit where the task cannot be looked up by the caller's id: guarded by the record instead."""
+    earlier = intent.earlier_task()
+    if earlier is not None:
+        try:
+            task = yield from ask(config.routes.get_task(prepared.endpoint, earlier))
+        except KlingTaskNotFoundError:
+            intent.refuse_another_account()
+            raise
+        intent.account_is_known = True
+        if task.status != FAILED:
+            return Done(task, adopted=True)
+        if not intent.was_cleared:
+            raise KlingTaskFailedError(
+                f"An earlier try of this task submitted task {task.task_id} of {task.endpoint}, which Kling has "
+                f"failed ({task.status_message or 'no reason told'}). Clear this task to submit again.",
+                endpoint=task.endpoint,
+                task_id=task.task_id,
+            )
+    machine = Submission(
+        external_task_id=prepared.own_id,
+        can_look_up=False,
+        is_first=True,
+        can_resign=isinstance(config.credentials, KeyPair),
+        memory=memory,
+    )
+    step: MachineStep | Outcome = machine.start()
+    while isinstance(step, Post):
+        yield Do(lambda: intent.before_post(prepared.own_id))
+        step = yield from _post(config, prepared, machine, prepared.own_id, step)
+    assert isinstance(step, Outcome)
+    outcome = step
+    yield Do(lambda: intent.after_post(outcome))
+    if isinstance(outcome, Refused) and outcome.failure.is_slot_refusal:
+        refusals = machine.memory.refusals + 1
+        memory = replace(machine.memory, refusals=refusals, failure=outcome.failure)
+        return NoSlot(outcome.failure, memory, prepared.own_id)
+    return Done(
+        task_or_raise(outcome, config, prepared, prepared.own_id, on_unknown=on_unknown), adopted=False
+    )
+
+
+def _run(
+    config: KlingConfig,
+    prepared: PreparedSubmit,
+    work: Work,
+    intent: Intent,
+    machine: Submission,
+    external_id: str | None,
+    hold: float | None,
+) -> Flow[Outcome | Paused]:
+    """Carry out the steps of the machine for one external id."""
+    started = time.time()
+    step: MachineStep | Outcome = machine.start()
+    while not isinstance(step, Outcome):
+        match step:
+            case Post():
+                if not machine.memory.posted_at:
+                    machine.memory = replace(machine.memory, posted_at=time.time())
+                yield Do(lambda: intent.before_post(external_id))
+                step = yield from _post(config, prepared, machine, external_id, step)
+            case LookUp(after):
+                if hold is not None and after > hold:
+                    return Paused(after, machine.memory)
+                yield Pause(after)
+                try:
+                    task = yield from find(config, prepared.endpoint, str(external_id))
+                except ApiFailure as error:
+                    step = machine.on_lookup_failure(error.failure)
+                else:
+                    step = machine.on_found(task)
+            case CheckList():
+                since = machine.memory.posted_at or intent.posted_at or work.since or started - 3600
+                tasks = yield from _first_page(config, prepared.endpoint)
+                step = machine.on_listed(tasks, since - CLOCK_SKEW_SECONDS)
+    outcome = step
+    yield Do(lambda: intent.after_post(outcome))
+    return outcome
+
+
+def _post(
+    config: KlingConfig, prepared: PreparedSubmit, machine: Submission, external_id: str | None, step: Post
+) -> Flow[MachineStep | Outcome]:
+    call = config.routes.submit(prepared.endpoint, prepared.body_with(external_id))
+    try:
+        task = yield Send(call, fresh=step.fresh)
+    except ApiFailure as error:
+        log.info("%s got: %s", what(prepared.endpoint.name, external_id), error)
+        return machine.on_post_failure(error.failure)
+    return machine.on_booked(task)
+
+
+def _first_page(config: KlingConfig, endpoint: Endpoint) -> Flow[Sequence[KlingTask] | None]:
+    try:
+        tasks: Sequence[KlingTask] = yield Send(config.routes.list_tasks(endpoint, 1, MAX_PAGE_SIZE))
+    except ApiFailure as error:
+        log.info("The list of %s could not be had: %s", endpoint.name, error)
+        return None
+    return tasks
+
+
+def _recorded(
+    config: KlingConfig, prepared: PreparedSubmit, work: Work, intent: Intent
+) -> Flow[KlingTask | None]:
+    """The task an earlier try was given by Kling, if it is still worth having."""
+    task_id = intent.task_id
+    if task_id is None or (intent.was_cleared and (work.wants_new or intent.is_other_request)):
+        return None
+    try:
+        task: KlingTask = yield Send(config.routes.get_task(prepared.endpoint, task_id))
+    except ApiFailure as error:
+        if error.failure.reaction is not Reaction.NOT_FOUND:
+            raise from_failure(
+                error.failure, f"Asking for task {task_id}", endpoint=prepared.endpoint.name, task_id=task_id
+            )
+        intent.refuse_another_account()
+        return None
+    intent.account_is_known = True
+    if task.status == FAILED or is_gone(config, task):
+        return None  # the walk over the numbers meets it again and goes on to the next
+    return task
+
+
+def _ids(prepared: PreparedSubmit, work: Work, start: int) -> Iterator[tuple[int, str | None]]:
+    """The external ids to try in turn: a new number for each task that Kling has failed."""
+    if work.identity is None or prepared.own_id is not None:
+        yield 0, prepared.id_for(work.identity)
+        return
+    for number in range(start, MOST_FAILED_TASKS):
+        yield number, prepared.id_for(replace(work.identity, fail_no=number))
+
+
+def _is_ours(outcome: Outcome, work: Work, may_be_booked: bool | None) -> bool:
+    """Whether a task with the caller's own id was made by an earlier try of this very work."""
+    if work.is_first or not isinstance(outcome, Submitted):
+        return False
+    if may_be_booked is not None:
+        return may_be_booked
+    created = outcome.task.created_at
+    return created is None or work.since is None or created.timestamp() >= work.since - CLOCK_SKEW_SECONDS
+
+
+def _tell_used_up(task: KlingTask, config: KlingConfig) -> None:
+    if task.status == FAILED:
+        log.info("Task %s of an earlier try has failed at Kling; submitting anew.", task.task_id)
+    else:
+        log.warning(
+            "Task %s of an earlier try succeeded on %s, and results are kept for %g days only: submitting anew, "
+            "which is paid again.",
+            task.task_id,
+            task.updated_at,
+            config.gateway.result_ttl_days,
+        )
+
+
+def _tell_age(task: KlingTask, work: Work) -> None:
+    if work.since and task.created_at and task.created_at.timestamp() < work.since - CLOCK_SKEW_SECONDS:
+        log.warning("Task %s was created at %s, before this DAG run.", task.task_id, task.created_at)
+
+
+def _failed_too_often(prepared: PreparedSubmit) -> KlingError:
+    return KlingTaskFailedError(
+        f"Kling has failed {MOST_FAILED_TASKS} tasks of {prepared.endpoint.name} for this piece of work. Nothing "
+        "more was sent. Change the prompt or the picture.",
+        endpoint=prepared.endpoint.name,
+    )

@@ -1,0 +1,233 @@
+"""Mistakes in a DAG that are found before anything is sent."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+
+from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.operators import guards
+from kling_provider.operators.kling import KlingTextToVideoOperator
+from kling_provider.simulator.server import SimulatorServer
+from kling_provider.transfers.kling_to_object_storage import KlingToObjectStorageOperator
+from tests.contexts import TaskInstance, context_of
+
+START = datetime(2026, 1, 1)
+
+
+@pytest.fixture(autouse=True)
+def _connected(kling_connection: str) -> None:
+    """Every operator here talks to the simulator."""
+
+
+def video(**arguments: Any) -> KlingTextToVideoOperator:
+    return KlingTextToVideoOperator(**{"task_id": "video", "prompt": "a boat"} | arguments)
+
+
+def sibling(operator: Any, map_index: int, *, state: str | None = "running") -> TaskInstance:
+    """A mapped task instance of the same task that has claimed its key already."""
+    context = context_of(operator, map_index=map_index)
+    for name in ("external_task_id", "idempotency_key"):
+        guards.refuse_equal_ids(context, name, getattr(operator, name))
+    ti: TaskInstance = context["ti"]
+    ti.state = state
+    return ti
+
+
+# --- equal ids in one run ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("argument", ["idempotency_key", "external_task_id"])
+@pytest.mark.parametrize("state", ["running", "deferred", "success", "failed", "up_for_retry"])
+def test_two_mapped_tasks_with_one_id_are_a_mistake(
+    argument: str, state: str, kling_simulator: SimulatorServer
+) -> None:
+    operator = video(**{argument: "boat"})
+    twin = sibling(operator, 4, state=state)
+    with pytest.raises(KlingBadRequestError) as caught:
+        operator.execute(context_of(operator, map_index=2, siblings=[twin]))
+    assert f"Nothing was sent. {argument}='boat' of map_index 2 is also that of map_index 4" in str(
+        caught.value
+    )
+    assert kling_simulator.requests == []
+
+
+def test_the_earlier_of_two_goes_on(kling_simulator: SimulatorServer) -> None:
+    operator = video(idempotency_key="boat")
+    context = context_of(operator, map_index=2)
+    later = sibling(operator, 4)
+    later.pushed[guards.CLAIM_KEY]["at"] += 3600
+    context["ti"].siblings = [later]
+    assert operator.execute(context) == kling_simulator.tasks[0].task_id
+
+
+@pytest.mark.parametrize("state", [None, "scheduled", "queued", "removed"])
+def test_what_was_claimed_before_a_clear_counts_no_more(
+    state: str | None, kling_simulator: SimulatorServer
+) -> None:
+    operator = video(idempotency_key="boat")
+    moved = sibling(operator, 0, state=state)
+    operator.execute(context_of(operator, map_index=1, siblings=[moved]))
+    assert len(kling_simulator.tasks) == 1
+
+
+def test_a_sibling_that_is_just_starting_again_is_given_time_to_say_what_it_is_now(
+    kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = video(idempotency_key="boat")
+    starting = sibling(operator, 0)
+    looks = itertools.count(1)
+    real = TaskInstance.xcom_pull
+
+    def pull(self: TaskInstance, task_ids: str, key: str) -> Any:
+        if next(looks) == 3:
+            starting.pushed.clear()
+        return real(self, task_ids, key)
+
+    monkeypatch.setattr(TaskInstance, "xcom_pull", pull)
+    operator.execute(context_of(operator, map_index=1, siblings=[starting]))
+    assert len(kling_simulator.tasks) == 1
+
+
+def test_other_ids_and_tasks_that_are_not_mapped_are_left_alone(kling_simulator: SimulatorServer) -> None:
+    operator, other = video(idempotency_key="boat"), video(idempotency_key="car")
+    both = video(task_id="video", external_task_id="boat")
+    twins = [sibling(other, 0), sibling(both, 3)]
+    operator.execute(context_of(operator, map_index=1, siblings=twins))
+    alone = video(idempotency_key="boat", task_id="alone")
+    context = context_of(alone)
+    alone.execute(context)
+    assert guards.CLAIM_KEY not in context["ti"].pushed
+    assert len(kling_simulator.tasks) == 2
+
+
+def test_an_airflow_that_does_not_answer_stops_nobody(
+    kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TaskInstance, "xcom_pull", lambda *_, **__: 1 / 0)
+    operator = video(idempotency_key="boat")
+    operator.execute(context_of(operator, map_index=1))
+    assert len(kling_simulator.tasks) == 1
+
+
+# --- an id of the user's own that never changes ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", ["@daily", "0 3 * * *"])
+def test_a_constant_id_in_a_scheduled_dag_is_a_mistake(
+    schedule: str, kling_simulator: SimulatorServer
+) -> None:
+    with DAG("nightly", schedule=schedule, start_date=START):
+        operator = video(external_task_id="boat")
+    with pytest.raises(KlingBadRequestError) as caught:
+        operator.execute(context_of(operator))
+    text = str(caught.value)
+    assert text.startswith(
+        "Nothing was sent. external_task_id='boat' is the same in every run of DAG 'nightly'"
+    )
+    assert "external_task_id='boat-{{ ds_nodash }}'" in text
+    assert kling_simulator.requests == []
+
+
+@pytest.mark.parametrize(
+    ("schedule", "own_id", "arguments"),
+    [
+        (None, "boat", {}),
+        ("@once", "boat", {}),
+        ("@daily", "boat-{{ ds_nodash }}", {}),
+        ("@daily", "{% if 1 %}boat{% endif %}", {}),
+        ("@daily", None, {}),
+        ("@daily", "boat", {"on_existing": "adopt"}),
+    ],
+)
+def test_an_id_that_can_be_new_in_every_run_is_fine(
+    schedule: str | None, own_id: str | None, arguments: dict[str, Any], kling_simulator: SimulatorServer
+) -> None:
+    with DAG("nightly", schedule=schedule, start_date=START):
+        operator = video(external_task_id=own_id, **arguments)
+    operator.external_task_id = "boat-rendered" if own_id else None
+    operator.execute(context_of(operator))
+    assert len(kling_simulator.tasks) == 1
+
+
+def test_an_id_that_was_derived_for_another_request_is_refused(kling_simulator: SimulatorServer) -> None:
+    first = video()
+    context = context_of(first)
+    first.execute(context)
+    derived = context["ti"].pushed["kling_task"]["external_task_id"]
+    asked = len(kling_simulator.requests)
+    other = video(prompt="a car", external_task_id=derived, on_existing="adopt")
+    with pytest.raises(KlingBadRequestError, match="was derived for another request"):
+        other.execute(context_of(other))
+    assert len(kling_simulator.requests) == asked
+    same = video(external_task_id=derived, on_existing="adopt")
+    assert same.execute(context_of(same)) == kling_simulator.tasks[0].task_id
+
+
+# --- where the video is to go ---------------------------------------------------------------------------
+
+
+def test_a_destination_that_cannot_be_written_is_told_before_a_video_is_paid(
+    tmp_path: Path, kling_simulator: SimulatorServer
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("not a folder")
+    with DAG("night", schedule=None, start_date=START, user_defined_macros={"root": str(in_the_way)}):
+        operator = video(wait_for_completion=True)
+        between = video(task_id="between")
+        store = KlingToObjectStorageOperator(
+            task_id="store", task="1", destination="file://{{ root }}/videos/"
+        )
+        operator >> between >> store
+    with pytest.raises(KlingBadRequestError, match="file"):
+        operator.execute(context_of(operator) | {"root": str(in_the_way)})
+    assert kling_simulator.requests == []
+
+
+def test_a_mapped_store_task_is_checked_too(tmp_path: Path, kling_simulator: SimulatorServer) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("not a folder")
+    with DAG("night", schedule=None, start_date=START):
+        operator = video()
+        mapped = KlingToObjectStorageOperator.partial(
+            task_id="store", destination=f"file://{in_the_way}/videos/"
+        ).expand(task=["1", "2"])
+        operator >> mapped
+    with pytest.raises(KlingBadRequestError):
+        operator.execute(context_of(operator))
+    assert kling_simulator.requests == []
+
+
+@pytest.mark.parametrize(
+    "destination", ["file://{{ ti.xcom_pull('elsewhere') }}/", "file:///{{ no_such_name.part }}/", "GOOD"]
+)
+def test_a_destination_that_is_good_or_not_known_yet_is_no_mistake(
+    destination: str, tmp_path: Path, kling_simulator: SimulatorServer
+) -> None:
+    with DAG("night", schedule=None, start_date=START):
+        operator = video()
+        operator >> KlingToObjectStorageOperator(
+            task_id="store", task="1", destination=destination.replace("GOOD", f"file://{tmp_path}/new/")
+        )
+    operator.execute(context_of(operator))
+    assert len(kling_simulator.tasks) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_check_of_the_destination_can_be_left_out(
+    tmp_path: Path, kling_simulator: SimulatorServer
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("not a folder")
+    with DAG("night", schedule=None, start_date=START):
+        operator = video(check_destination=False)
+        operator >> KlingToObjectStorageOperator(
+            task_id="store", task="1", destination=f"file://{in_the_way}/videos/"
+        )
+    operator.execute(context_of(operator))
+    assert len(kling_simulator.tasks) == 1

@@ -15,7 +15,6 @@ from kling_provider.exceptions import (
     KlingAuthError,
     KlingBadRequestError,
     KlingError,
-    KlingServerError,
     KlingSubmissionUnknownError,
     KlingTaskFailedError,
     KlingTaskTimeoutError,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -192,6 +192,14 @@ class Failure:
             if parts
             else shorten(self.message, 400)
         )
+
+    def of_a_query(self) -> Failure:
+        """The same, in answer to a query for one id: a bad parameter can then only be that id.
+
+        Kling says "Task not found" with the general 1201, and what that is in other languages is not known.
+        """
+        is_about_the_id = self.code in (1201, 1203) and self.reaction is Reaction.BAD_REQUEST
+        return replace(self, reaction=Reaction.NOT_FOUND) if is_about_the_id else self
 
     def to_dict(self) -> dict[str, Any]:
         """What a later process needs of it, as plain values."""

@@ -64,7 +64,7 @@ def poll(config: KlingConfig, poller: TaskPoller, task_id: str, endpoint: str) -
         task = yield Send(call, attempts=1)
     except ApiFailure as error:
         log.info("Asking for task %s got no answer: %s", task_id, error)
-        return poller.on_failure(error.failure, time.time())
+        return poller.on_failure(error.failure.of_a_query(), time.time())
     return poller.on_task(task, time.time())
 
 

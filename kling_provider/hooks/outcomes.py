@@ -174,7 +174,7 @@ def finished_task(decision: Decision, task_id: str, endpoint: str, timeout: floa
             raise KlingTaskTimeoutError(
                 f"Task {task_id} of {endpoint} was not over after {timeout:g} s (last status: {status}).{last} It "
                 "goes on at Kling, may still finish and is then paid. Clear this task to collect it, with a "
-                "longer timeout if need be; that submits nothing.",
+                "longer timeout if need be, or collect it elsewhere with KlingAdoptOperator; neither submits anything.",
                 failure=failure,
                 endpoint=endpoint,
                 task_id=task_id,

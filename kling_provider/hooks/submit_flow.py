@@ -163,7 +163,10 @@ def find(config: KlingConfig, endpoint: Endpoint, external_id: str) -> Flow[Klin
     :raises ApiFailure: if there is none, or no answer.
     """
     if config.external_id_for(endpoint) == "lookup":
-        found: KlingTask = yield Send(config.routes.find_task(endpoint, external_id))
+        try:
+            found: KlingTask = yield Send(config.routes.find_task(endpoint, external_id))
+        except ApiFailure as error:
+            raise ApiFailure(error.failure.of_a_query())
         return found
     for page in range(1, MOST_LIST_PAGES + 1):
         tasks: list[KlingTask] = yield Send(config.routes.list_tasks(endpoint, page, MAX_PAGE_SIZE))
@@ -306,7 +309,7 @@ def _recorded(
     try:
         task: KlingTask = yield Send(config.routes.get_task(prepared.endpoint, task_id))
     except ApiFailure as error:
-        if error.failure.reaction is not Reaction.NOT_FOUND:
+        if error.failure.of_a_query().reaction is not Reaction.NOT_FOUND:
             raise from_failure(
                 error.failure, f"Asking for task {task_id}", endpoint=prepared.endpoint.name, task_id=task_id
             )

@@ -303,6 +303,11 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
             prepared.body.get("model_name"),
             f", about {priced(prepared.estimated_units)}" if prepared.estimated_units else "",
         )
+        if adopted and self.on_clear == "resubmit":
+            log.info(
+                "on_clear='resubmit' makes a new video when a task that is over was cleared. A retry, and the clear of "
+                "a task that is running, find the old one; clear it again for a new one."
+            )
         if (ti := context.get("ti")) is not None:
             ti.xcom_push(key="task_id", value=task.task_id)
             ti.xcom_push(

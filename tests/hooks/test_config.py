@@ -297,6 +297,27 @@ def test_a_timeout_that_is_none_is_refused(refused, value):
     assert "seconds" in text
 
 
+@pytest.mark.parametrize(
+    ("value", "settle"),
+    [(None, None), (5, (5, 5)), ("0", (0, 0)), ([3, 20], (3, 20)), ("[3, 20.5]", (3, 20.5))],
+)
+def test_settle_is_seconds_or_two_of_them(read, value, settle):
+    assert read(settle=value).settle == settle
+
+
+@pytest.mark.parametrize("value", ["soon", [1], [1, 2, 3], -1, [0, 601], "nan", {"a": 1}])
+def test_a_settle_that_is_none_is_refused(refused, value):
+    assert "extra settle=" in refused(settle=value)
+
+
+def test_the_account_is_told_apart_without_telling_the_key(read):
+    accounts = {read(password=key).account for key in ("one-key", "another-key")}
+    accounts |= {read(login=key, password="secret").account for key in ("ak-1", "ak-2")}
+    assert len(accounts) == 4
+    assert read(login="ak-1", password="other").account in accounts
+    assert all(len(account) == 12 and "key" not in account for account in accounts)
+
+
 def test_verify_false_is_read_from_text_and_json(read):
     assert read(verify=False).http_extras["verify"] is False
     assert read(verify="false").http_extras["verify"] is False

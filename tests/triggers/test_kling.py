@@ -14,7 +14,7 @@ import pytest
 
 from kling_provider.hooks.kling import KlingHook
 from kling_provider.simulator.server import SimulatorServer
-from kling_provider.triggers.kling import KlingTaskTrigger
+from kling_provider.triggers.kling import KlingPauseTrigger, KlingTaskTrigger
 
 
 def fire(trigger: Any, within: float = 20) -> dict[str, Any]:
@@ -244,3 +244,33 @@ def test_many_waits_do_not_block_the_loop(kling_simulator: SimulatorServer, klin
         return worst
 
     assert asyncio.run(lag_while_waiting()) < 1
+
+
+def test_two_triggerers_that_run_one_trigger_only_ask(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    one = trigger(submit())
+    other = KlingTaskTrigger(**one.serialize()[1])
+
+    async def both() -> list[Any]:
+        return await asyncio.gather(*(anext(aiter(each.run())) for each in (one, other)))
+
+    first, second = (event.payload for event in asyncio.run(both()))
+    assert first["status"] == second["status"] == "finished"
+    assert first["task"]["task_id"] == second["task"]["task_id"]
+    assert len(kling_simulator.creates) == 1
+
+
+def test_a_pause_fires_at_its_moment() -> None:
+    until = time.time() + 0.3
+    pause = KlingPauseTrigger(until)
+    assert KlingPauseTrigger(**pause.serialize()[1]).serialize() == pause.serialize()
+    assert fire(pause) == {"status": "go"}
+    assert time.time() >= until
+    assert fire(KlingPauseTrigger(time.time() - 9)) == {"status": "go"}
+
+
+def test_a_killed_trigger_tells_the_price(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(trigger("1", units="3.5").on_kill())
+    assert "about 3.5 units = 0.49 USD" in caplog.text

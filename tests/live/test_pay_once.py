@@ -1,0 +1,111 @@
+"""On a real scheduler and triggerer: whatever is cleared, moved or refused, each video is paid once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kling_provider.simulator.server import SimulatorServer
+from scripts import storm
+from scripts.private_airflow import PrivateAirflow
+from tests.live.test_live import ROOT, succeed, until
+
+pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
+
+MORE = """
+from datetime import datetime
+from airflow.sdk import DAG
+from kling_provider.operators.kling import KlingTextToVideoOperator
+
+with DAG("equal", schedule=None, start_date=datetime(2026, 1, 1)):
+    KlingTextToVideoOperator.partial(task_id="video", prompt="twins").expand(idempotency_key=["a", "b", "a"])
+"""
+
+
+@pytest.fixture(scope="module")
+def kling() -> Iterator[SimulatorServer]:
+    with SimulatorServer(speed=1, task_seconds=3) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("paying")
+    shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "dags" / "more.py").write_text(MORE)
+    batch = folder / "dags" / "kling_batch.py"  # else the schedule starts a run of its own
+    text = batch.read_text().replace('schedule="@daily"', "schedule=None")
+    batch.write_text(text.replace("is_paused_upon_creation=True", "is_paused_upon_creation=False"))
+    (folder / "pictures").mkdir()
+    for name in ("b.jpg", "c.jpg", "lighthouse.jpg"):
+        shutil.copy(ROOT / "dags" / "pictures" / "lighthouse.jpg", folder / "pictures" / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def airflow(kling: SimulatorServer, folder: Path) -> Iterator[PrivateAirflow]:
+    env = {
+        "AIRFLOW_CONN_KLING_DEFAULT": kling.connection_json(),
+        "AIRFLOW_VAR_KLING_DESTINATION": f"file://{folder}/videos",
+        "AIRFLOW_VAR_KLING_PICTURES": str(folder / "pictures"),
+    }
+    with PrivateAirflow(folder / "home", dags_folder=folder / "dags", env=env) as private:
+        private.create_pool("kling", 5, include_deferred=True)
+        private.wait_for_dag("kling_batch")
+        private.wait_for_dag("equal")
+        yield private
+
+
+def test_a_picture_at_the_head_of_a_cleared_batch_costs_one_video(
+    airflow: PrivateAirflow, kling: SimulatorServer, folder: Path
+) -> None:
+    run_id = airflow.trigger("kling_batch")
+    succeed(airflow, "kling_batch", run_id, 180)
+    assert len(kling.charges) == 3
+    shutil.copy(folder / "pictures" / "b.jpg", folder / "pictures" / "a.jpg")
+    airflow.clear("kling_batch", run_id, ["list_pictures"], include_downstream=True)
+    succeed(airflow, "kling_batch", run_id, 180)
+    assert len(kling.charges) == 4
+    assert airflow.xcom("kling_batch", run_id, "report")["videos"] == 4
+    assert len(list((folder / "videos").rglob("*.mp4"))) == 4
+
+
+def test_a_task_that_is_cleared_while_it_waits_is_found_again(
+    airflow: PrivateAirflow, kling: SimulatorServer
+) -> None:
+    kling.next_task(seconds=15)
+    paid = len(kling.charges)
+    run_id = airflow.trigger("kling_one_step")
+    until(
+        lambda: any(
+            ti["task_id"] == "video" and ti["state"] == "deferred"
+            for ti in airflow.task_instances("kling_one_step", run_id)
+        )
+    )
+    airflow.clear("kling_one_step", run_id, ["video"])
+    succeed(airflow, "kling_one_step", run_id, 180)
+    assert len(kling.charges) == paid + 1
+
+
+def test_two_equal_keys_in_one_run_are_told_before_the_second_is_sent(
+    airflow: PrivateAirflow, kling: SimulatorServer
+) -> None:
+    before = len(kling.tasks)
+    run_id = airflow.trigger("equal")
+    assert airflow.wait_for_run("equal", run_id, 180)["state"] == "failed"
+    states = {ti["map_index"]: ti["state"] for ti in airflow.task_instances("equal", run_id)}
+    assert sorted((states[0], states[2])) == ["failed", "success"]
+    assert states[1] == "success"
+    loser = 0 if states[0] == "failed" else 2
+    assert "is also that of map_index" in airflow.task_log("equal", run_id, "video", map_index=loser)
+    assert len(kling.tasks) == before + 2
+
+
+def test_a_storm_of_submits_waits_for_few_slots(tmp_path: Path) -> None:
+    report = storm.run(tmp_path, tasks=24, slots=3, task_seconds=4)
+    print(report)
+    assert report.faults() == [], json.dumps(vars(report))

@@ -1,0 +1,281 @@
+"""What a retry or a clear finds, in the documented Kling and in weaker ones, with the real hook."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from kling_provider.exceptions import (
+    KlingBadRequestError,
+    KlingServerError,
+    KlingSubmissionUnknownError,
+)
+from kling_provider.operators.kling import KlingTextToVideoOperator
+from kling_provider.simulator.server import SimulatorServer
+from tests.contexts import StateStore, context_of
+
+
+@pytest.fixture(autouse=True)
+def _connected(kling_connection: str) -> None:
+    """Every operator here talks to the simulator."""
+
+
+@pytest.fixture(params=["3.0", "3.3"])
+def store(request: pytest.FixtureRequest) -> StateStore | None:
+    """Airflow's task state, where it has one."""
+    return StateStore() if request.param == "3.3" else None
+
+
+def video(**arguments: Any) -> KlingTextToVideoOperator:
+    return KlingTextToVideoOperator(**{"task_id": "video", "prompt": "a boat", "retries": 3} | arguments)
+
+
+def attempt(
+    store: StateStore | None = None,
+    *,
+    try_number: int = 1,
+    max_tries: int = 3,
+    run_after: datetime | None = None,
+    **arguments: Any,
+) -> str:
+    operator = video(**arguments)
+    context = context_of(operator, store, try_number=try_number, max_tries=max_tries)
+    if run_after:
+        context["dag_run"] = SimpleNamespace(run_after=run_after)
+    return str(operator.execute(context))
+
+
+def ids(simulator: SimulatorServer) -> list[str]:
+    return [task.task_id for task in simulator.tasks]
+
+
+@pytest.mark.parametrize(
+    "world", [{}, {"accepts_duplicates": True}, {"unique_lag": 60}, {"localised_messages": True}]
+)
+@pytest.mark.parametrize("fault", ["cut_after", "cut_before", "truncated", "html", "empty", "no_data"])
+def test_whatever_becomes_of_an_answer_there_is_one_task(
+    world: dict[str, Any], fault: str, store: StateStore | None, kling_simulator: SimulatorServer
+) -> None:
+    kling_simulator.set(**world)
+    kling_simulator.fault(fault, method="POST")
+    task_id = attempt(store)
+    assert ids(kling_simulator) == [task_id]
+    assert attempt(store, try_number=2) == task_id
+    assert len(kling_simulator.tasks) == 1
+
+
+@pytest.mark.parametrize("answer", ["first", "second"])
+def test_a_proxy_that_sends_a_submit_twice_pays_once(
+    answer: str, store: StateStore | None, kling_simulator: SimulatorServer
+) -> None:
+    kling_simulator.fault("replay", method="POST", answer=answer)
+    assert [attempt(store)] == ids(kling_simulator)
+
+
+def test_a_gateway_that_keeps_no_ids_is_found_out_before_a_second_payment(
+    store: StateStore | None, kling_simulator: SimulatorServer
+) -> None:
+    kling_simulator.set(drops_external_id=True)
+    kling_simulator.fault("cut_after", method="POST")
+    with pytest.raises(KlingSubmissionUnknownError) as caught:
+        attempt(store)
+    assert "no task of the account shows an external_task_id" in str(caught.value)
+    assert kling_simulator.tasks[0].task_id in str(caught.value)
+    with pytest.raises(KlingSubmissionUnknownError):
+        attempt(store, try_number=2)
+    assert len(kling_simulator.tasks) == 1
+
+
+def test_a_second_payment_that_cannot_be_excluded_is_told(
+    store: StateStore | None, kling_simulator: SimulatorServer
+) -> None:
+    """The gateway keeps no ids, and the list that would have shown it cannot be had."""
+    kling_simulator.set(drops_external_id=True)
+    kling_simulator.fault("cut_before", method="POST")
+    kling_simulator.fault("html", method="GET", path=r"/v1/videos/text2video$", times=0)
+    with pytest.raises(KlingSubmissionUnknownError) as caught:
+        attempt(store)
+    (task,) = kling_simulator.tasks
+    assert f"task {task.task_id} was booked" in str(caught.value)
+    assert "the first submit may have been booked (and be paid) too" in str(caught.value)
+    assert caught.value.task_id == task.task_id
+
+
+def test_a_task_that_exists_and_stays_invisible_is_unknown_and_never_paid_again(
+    store: StateStore | None, kling_simulator: SimulatorServer
+) -> None:
+    kling_simulator.set(lookup_lag=3600)
+    kling_simulator.fault("cut_after", method="POST")
+    with pytest.raises(KlingSubmissionUnknownError, match="already exists"):
+        attempt(store)
+    with pytest.raises(KlingSubmissionUnknownError, match="already exists"):
+        attempt(store, try_number=2)
+    assert len(kling_simulator.tasks) == 1
+
+
+def test_the_list_shows_what_the_look_up_does_not(
+    store: StateStore | None, kling_simulator: SimulatorServer
+) -> None:
+    kling_simulator.set(accepts_duplicates=True)
+    kling_simulator.fault("cut_after", method="POST")
+    kling_simulator.fault(
+        "envelope",
+        code=1201,
+        message="Task not found",
+        method="GET",
+        path=r"/v1/videos/text2video/af1",
+        times=0,
+    )
+    assert [attempt(store)] == ids(kling_simulator)
+
+
+def test_rows_that_show_ids_in_the_list_only_are_found_there(
+    store: StateStore | None, kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = kling_simulator.connection_json(external_id="list")
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", listed)
+    kling_simulator.fault("cut_after", method="POST")
+    assert [attempt(store)] == ids(kling_simulator)
+    assert attempt(store, try_number=2) == ids(kling_simulator)[0]
+    asked = {request.path for request in kling_simulator.requests if request.method == "GET"}
+    assert not any("/af1-" in path for path in asked)
+
+
+def test_a_retry_asks_by_the_id_that_was_written_down(kling_simulator: SimulatorServer) -> None:
+    store = StateStore()
+    task_id = attempt(store)
+    kling_simulator.set(lookup_lag=3600)
+    assert attempt(store, try_number=2) == task_id
+    assert kling_simulator.requests[-1].path == f"/v1/videos/text2video/{task_id}"
+    assert len(kling_simulator.tasks) == 1
+
+
+@pytest.mark.parametrize("version", ["3.0", "3.3"])
+def test_a_retry_that_asks_for_something_else_is_refused(
+    version: str, kling_simulator: SimulatorServer
+) -> None:
+    store = StateStore() if version == "3.3" else None
+    attempt(store)
+    with pytest.raises(KlingBadRequestError) as caught:
+        attempt(store, try_number=2, prompt="a boat, 12:01", duration="10")
+    assert str(caught.value).startswith("Nothing was sent. An earlier")
+    assert ("(duration, prompt changed)" in str(caught.value)) is (version == "3.3")
+    assert caught.value.task_id == kling_simulator.tasks[0].task_id
+    assert len(kling_simulator.tasks) == 1
+    attempt(store, try_number=2, max_tries=4, prompt="a boat, 12:02")  # cleared: a person's decision
+    assert len(kling_simulator.tasks) == 2
+
+
+def test_a_connection_that_leads_to_another_account_pays_nothing_there(
+    kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = StateStore()
+    task_id = attempt(store)
+    kling_simulator.add_account("other", "other-key")
+    old = kling_simulator.connection_json()
+    connection = json.loads(old) | {"password": "other-key"}
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", json.dumps(connection))
+    with pytest.raises(KlingBadRequestError) as caught:
+        attempt(store, try_number=2)
+    assert f"submitted task {task_id}, connection 'kling_default' was changed to another key" in str(
+        caught.value
+    )
+    assert len(kling_simulator.tasks) == 1
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", old)
+    assert attempt(store, try_number=3) == task_id
+
+
+def test_a_new_key_of_the_same_account_finds_its_task(
+    kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = StateStore()
+    task_id = attempt(store)
+    (record,) = store.values.values()
+    record["account"] = "of-an-old-key"
+    assert attempt(store, try_number=2) == task_id
+
+
+@pytest.mark.parametrize(("days", "is_gone"), [(28, False), (29.5, True)])
+def test_a_result_that_is_deleted_by_now_is_made_again(
+    days: float,
+    is_gone: bool,
+    store: StateStore | None,
+    kling_simulator: SimulatorServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    task_id = attempt(store)
+    kling_simulator.finish(task_id)
+    kling_simulator.set(clock_skew=-days * 86400)
+    again = attempt(store, try_number=2, max_tries=4)
+    assert (again != task_id) is is_gone
+    assert ("results are kept for 30 days only" in caplog.text) is is_gone
+
+
+def test_a_task_that_is_older_than_the_run_is_taken_over_with_a_warning(
+    store: StateStore | None, kling_simulator: SimulatorServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    task_id = attempt(store)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert attempt(store, try_number=2, run_after=later) == task_id
+    if store is None:
+        assert "before this DAG run" in caplog.text
+
+
+def test_a_retry_with_an_own_id_does_not_take_over_what_another_run_made(
+    store: StateStore | None, kling_simulator: SimulatorServer
+) -> None:
+    attempt(StateStore() if store else None, external_task_id="boat")
+    later = datetime.now(UTC) + timedelta(hours=1)
+    for try_number in (2, 3):
+        with pytest.raises(KlingBadRequestError, match="is taken: task"):
+            attempt(store, external_task_id="boat", try_number=try_number, run_after=later)
+    with pytest.raises(KlingBadRequestError, match="is taken: task"):
+        attempt(store, external_task_id="boat", run_after=later)
+    with pytest.raises(KlingBadRequestError, match="is taken: task"):
+        attempt(store, external_task_id="boat", try_number=2, max_tries=4, run_after=later)
+    assert len(kling_simulator.tasks) == 1
+
+
+def test_a_retry_with_an_own_id_finds_its_own_task(
+    store: StateStore | None, kling_simulator: SimulatorServer
+) -> None:
+    began = datetime.now(UTC) - timedelta(minutes=1)
+    kling_simulator.fault("cut_after", method="POST")
+    task_id = attempt(store, external_task_id="boat", run_after=began)
+    assert attempt(store, external_task_id="boat", try_number=2, run_after=began) == task_id
+    assert len(kling_simulator.tasks) == 1
+
+
+def test_fewer_retries_in_the_dag_are_not_taken_for_a_clear_that_wants_a_new_video(
+    kling_simulator: SimulatorServer,
+) -> None:
+    store = StateStore()
+    task_id = attempt(store, on_clear="resubmit", retries=3, max_tries=3)
+    assert attempt(store, on_clear="resubmit", retries=1, max_tries=3, try_number=2) == task_id
+    new = attempt(store, on_clear="resubmit", retries=1, max_tries=4, try_number=2)
+    assert new != task_id
+    assert attempt(store, on_clear="resubmit", retries=1, max_tries=4, try_number=3) == new
+
+
+def test_the_deferral_race_that_runs_execute_again_finds_the_task(
+    store: StateStore | None, kling_simulator: SimulatorServer
+) -> None:
+    assert attempt(store) == attempt(store)
+    assert len(kling_simulator.tasks) == 1
+
+
+def test_look_ups_that_fail_leave_it_to_a_retry(
+    store: StateStore | None, kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kling_provider.hooks.kling._wait_before_retry", lambda _: 0)
+    kling_simulator.fault("cut_after", method="POST")
+    kling_simulator.fault("html", method="GET", times=16)
+    with pytest.raises(KlingServerError, match="A retry looks for it before it sends") as caught:
+        attempt(store)
+    assert not isinstance(caught.value, AirflowFailException)
+    assert [attempt(store, try_number=2)] == ids(kling_simulator)

@@ -2,6 +2,7 @@
 
 VENV    := .venv
 BIN     := $(VENV)/bin
+OLDEST  := .venv-oldest
 SOURCES := kling_provider scripts dags
 UV      := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt
 
@@ -17,7 +18,7 @@ unexport VIRTUAL_ENV
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-live lint lint-ruff lint-format lint-types format build lock clean
+.PHONY: help venv demo ui test test-oldest test-live storm lint lint-ruff lint-format lint-types format build lock clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -32,6 +33,12 @@ ui: $(VENV)/.demo ## The same Airflow, kept open in the browser until Ctrl-C
 
 test: $(VENV)/.dev ## All tests but the live ones, with coverage; ARGS=... goes to pytest
 	$(BIN)/python -m pytest -m "not live" -n 2 --dist loadgroup --cov --cov-report=term $(ARGS)
+
+test-oldest: $(OLDEST)/.dev ## The same tests on the oldest Airflow that is supported (3.0.6)
+	$(OLDEST)/bin/python -m pytest -m "not live" -n 2 --dist loadgroup $(ARGS)
+
+storm: $(VENV)/.dev ## 100 submits against an account with 5 slots, on a real Airflow; ARGS="--tasks 30 --slots 3"
+	$(BIN)/python -m scripts.storm $(ARGS)
 
 test-live: $(VENV)/.dev ## The tests that need a live scheduler and triggerer
 	$(BIN)/python -m pytest -m live $(ARGS)
@@ -54,13 +61,16 @@ format: $(VENV)/.dev ## Rewrite the files the way lint wants them
 build: $(VENV)/.dev ## Source distribution and wheel into dist/
 	$(BIN)/python -m build --installer uv
 
-lock: $(VENV)/.demo ## Pin the newest versions that fit pyproject.toml in constraints.txt
+lock: $(VENV)/.demo ## Pin the newest versions that fit, in constraints.txt and constraints-oldest.txt
 	$(BIN)/uv pip compile --quiet --universal --upgrade --no-annotate --no-emit-index-url --python-version 3.11 \
 		--custom-compile-command "make lock" --extra simulator --extra s3 --extra dev \
 		pyproject.toml --output-file constraints.txt
+	$(BIN)/uv pip compile --quiet --universal --upgrade --no-annotate --no-emit-index-url --python-version 3.11 \
+		--custom-compile-command "make lock" --extra simulator --extra s3 --extra dev \
+		--constraint constraints-oldest.in pyproject.toml --output-file constraints-oldest.txt
 
 clean: ## Remove everything the other commands have made, the demo's Airflow and videos too
-	rm -rf $(VENV) .airflow build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) .airflow build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two steps, so that the demo does not wait for the tools of development.
@@ -82,4 +92,11 @@ $(VENV)/.demo: pyproject.toml setup.cfg constraints.txt
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing the tools of development, once."
 	@$(UV) --editable '.[simulator,s3,dev]'
+	@touch $@
+
+$(OLDEST)/.dev: $(VENV)/.demo constraints-oldest.txt
+	@echo "Installing the oldest Airflow into $(OLDEST), once."
+	@$(BIN)/python -m venv --clear --without-pip $(OLDEST)
+	@$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --compile-bytecode \
+		--constraint constraints-oldest.txt --editable '.[simulator,s3,dev]'
 	@touch $@

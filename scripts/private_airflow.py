@@ -32,7 +32,7 @@ from types import TracebackType
 from typing import Self
 
 from scripts.airflow_client import AirflowClient, AirflowClientError
-from scripts.processes import GRACE_SECONDS, Programs
+from scripts.processes import GRACE_SECONDS, Programs, children_of
 
 # Logs of tasks and triggers are read from disk; serving them would open a port on every interface.
 COMPONENTS: dict[str, tuple[str, ...]] = {
@@ -70,7 +70,7 @@ class PrivateAirflow(AirflowClient):
         env: Mapping[str, str] | None = None,
         template_db: str | Path | None = None,
     ) -> None:
-        super().__init__(f"http://127.0.0.1:{_free_port()}")
+        super().__init__(f"http://127.0.0.1:{free_port()}")
         self.home = Path(home).absolute()
         self.dags_folder = Path(dags_folder).absolute() if dags_folder else self.home / "dags"
         self.logs_dir = self.home / "logs"
@@ -125,8 +125,8 @@ class PrivateAirflow(AirflowClient):
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": 30,  # the first request takes 5 s or more
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": 1,  # else an ended task can hold its slot for 5 s
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": self.logs_dir,
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": _free_port(),
-            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": _free_port(),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": False,
             "SCARF_ANALYTICS": "false",
             "DO_NOT_TRACK": "1",
@@ -190,6 +190,11 @@ class PrivateAirflow(AirflowClient):
         """Send a signal to a component and all its children; the scheduler's are the running tasks."""
         self._programs.kill(component, sig)
 
+    def task_processes(self) -> dict[int, int]:
+        """The processes of running tasks, each with its LocalExecutor worker."""
+        workers = children_of(self._programs.pid("scheduler"))
+        return {task: worker for worker in workers for task in children_of(worker)}
+
     def cli(self, *args: str) -> str:
         """Run ``airflow <args>`` in this home and return what it prints."""
         done = subprocess.run(
@@ -241,7 +246,8 @@ def _stamp_of(database: Path) -> Path:
     return database.with_suffix(".version")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     while True:
         port = secrets.choice(PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):

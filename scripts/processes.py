@@ -76,6 +76,10 @@ class Programs:
                     f"{name} ended with exit code {program.returncode}; {log} ends with:\n{tail(log)}"
                 )
 
+    def pid(self, name: str) -> int:
+        """The process id of a program."""
+        return self._running[name].pid
+
     def kill(self, name: str, number: int) -> None:
         """Send a signal to ``name`` and all it started, tasks included; `check` then forgives its death."""
         program = self._running[name]
@@ -113,6 +117,15 @@ class Programs:
 def tail(log: Path, lines: int = 40) -> str:
     """Return the last lines of a log file."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that ``pid`` has started and that live."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in thread.read_text().split()]
+    return found
 
 
 def _stop_sessions(graces: Mapping[int, float], reap: Collection[subprocess.Popen[bytes]] = ()) -> None:

@@ -38,6 +38,7 @@ def picture(tmp_path: Path) -> Path:
 def _no_time_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that protect a real scheduler or a real Kling would only slow the tests."""
     monkeypatch.setattr("kling_provider.triggers.kling.FIRST_ASK_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("kling_provider.triggers.slots.FIRST_EVENT_AFTER_SECONDS", 0.0)
     for name, pauses in {
         "SETTLE_SECONDS": (0.01, 0.02),
         "LOOKUP_PAUSES": (0.01, 0.02),

@@ -463,11 +463,31 @@ class KlingAsyncHook(_KlingBase):
         on_unknown: OnUnknown = "fail",
     ) -> tuple[KlingTask, bool]:
         """See :meth:`KlingHook.submit_prepared`."""
-        config = await self.get_config()
-        end = await self._drive(
-            submit_flow.submit(config, prepared, work, on_existing=on_existing, on_unknown=on_unknown)
-        )
+        end = await self.submit_or_pause(prepared, work, on_existing=on_existing, on_unknown=on_unknown)
         return submit_flow.done_or_raise(end, prepared)
+
+    async def submit_or_pause(
+        self,
+        prepared: PreparedSubmit,
+        work: Work,
+        *,
+        on_existing: OnExisting = "error",
+        on_unknown: OnUnknown = "fail",
+        memory: Memory | None = None,
+        hold: float | None = None,
+    ) -> submit_flow.End:
+        """See :meth:`KlingHook.submit_or_pause`."""
+        return await self._drive(
+            submit_flow.submit(
+                await self.get_config(),
+                prepared,
+                work,
+                on_existing=on_existing,
+                on_unknown=on_unknown,
+                memory=memory,
+                hold=hold,
+            )
+        )
 
     async def get_task(self, task_id: str, *, endpoint: str = "image2video") -> KlingTask:
         """See :meth:`KlingHook.get_task`."""

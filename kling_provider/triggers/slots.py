@@ -1,28 +1,235 @@
-"""Placeholder of the lead until the slot queue lands; replace it wholly."""
+"""KlingSlotTrigger: wait in the triggerer until a create that Kling had no room for may be sent again."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import contextvars
+import logging
+import random
+import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from kling_provider.api.slots import SlotQueue, Waiter
 
-def task_finished(kling_conn_id: str, kind: str) -> None:
-    """A task was seen to end."""
+log = logging.getLogger(__name__)
+
+#: Not before so many seconds after the deferral: an event that overtakes the executor's report that the
+#: worker is done makes the scheduler fail the task ("finished with state success, but queued").
+FIRST_EVENT_AFTER_SECONDS = 10.0
+#: Pauses after 1302 double up to so many seconds.
+LONGEST_RATE_PAUSE_SECONDS = 60.0
+#: The line is looked at this often at least: the clock may be set anew while it sleeps.
+LONGEST_SLEEP_SECONDS = 60.0
+#: Seconds until a crashed driver starts again, doubling up to a minute.
+RESTART_AFTER_SECONDS = 1.0
+LONGEST_RESTART_SECONDS = 60.0
 
 
 class KlingSlotTrigger(BaseTrigger):
-    """Placeholder."""
+    """Wait for a slot, or for Kling's pace, then fire once. It sends nothing; the worker does.
 
-    def __init__(self, **arguments: Any):
+    The event is ``{"status": "slot"}`` or ``{"status": "deadline"}`` with the arguments that name the wait.
+    The arguments are stored unencrypted by Airflow: plain values, never a key or the request. New ones need
+    defaults, because rows of an older version must still load.
+
+    :param kling_conn_id: Airflow connection of type ``kling``.
+    :param kind: of the resource pack whose slots are waited for.
+    :param weight: slots the create needs; for images their number.
+    :param first_wait_at: epoch seconds of the first refusal, the place in the line; 0 means now.
+    :param refusals: how often Kling refused this create so far.
+    :param not_before: epoch seconds of the last refusal, plus what its Retry-After asked for; 0 means now.
+    :param deadline: epoch seconds, or None for no end.
+    :param reason: ``concurrency`` (1303) waits in line for a slot, ``rate`` (1302) for a while only.
+    """
+
+    def __init__(
+        self,
+        kling_conn_id: str,
+        kind: str = "video",
+        weight: int = 1,
+        first_wait_at: float = 0.0,
+        refusals: int = 1,
+        not_before: float = 0.0,
+        deadline: float | None = None,
+        reason: Literal["concurrency", "rate"] = "concurrency",
+    ):
         super().__init__()  # type: ignore[no-untyped-call]
-        self.arguments = arguments
+        self.arguments: dict[str, Any] = {
+            "kling_conn_id": kling_conn_id,
+            "kind": kind,
+            "weight": weight,
+            "first_wait_at": first_wait_at,
+            "refusals": refusals,
+            "not_before": not_before,
+            "deadline": deadline,
+            "reason": reason,
+        }
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give class path and arguments."""
+        """Give class path and arguments, to be stored."""
         return f"{type(self).__module__}.{type(self).__qualname__}", dict(self.arguments)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Release at once."""
-        yield TriggerEvent({"status": "slot"})
+        """Wait, and yield one event: slot or deadline."""
+        status = await self._wait(time.time())
+        handed_on = ("kling_conn_id", "kind", "first_wait_at", "refusals")
+        yield TriggerEvent({"status": status, **{name: self.arguments[name] for name in handed_on}})
+
+    async def on_kill(self) -> None:
+        """Say that there is nothing to look after at Kling."""
+        log.warning(
+            "Killed while waiting for Kling to take it: every create was refused so far (%s), so nothing runs at "
+            "Kling for this task, and nothing is charged.",
+            self.arguments["refusals"],
+        )
+
+    async def _wait(self, now: float) -> str:
+        told = self.arguments
+        earliest = now + FIRST_EVENT_AFTER_SECONDS
+        deadline = None if told["deadline"] is None else max(told["deadline"], earliest) - now
+        try:
+            async with asyncio.timeout(deadline):
+                if told["reason"] == "rate":
+                    await self._slow_down(now, max(earliest, told["not_before"]))
+                else:
+                    await self._stand_in_line(now, max(earliest, told["not_before"]))
+        except TimeoutError:
+            log.info("Kling took nothing until the deadline.")
+            return "deadline"
+        return "slot"
+
+    async def _slow_down(self, now: float, ready_at: float) -> None:
+        """Wait twice as long each time, spread: those refused together must not come back together."""
+        doubled = min(2.0 ** min(self.arguments["refusals"], 10), LONGEST_RATE_PAUSE_SECONDS)
+        half = max(doubled / 2, FIRST_EVENT_AFTER_SECONDS)
+        until = max(ready_at, now + half * (1 + random.random()))  # noqa: S311 - not a secret
+        for (kling_conn_id, _), line in _lines().items():
+            if kling_conn_id == self.arguments["kling_conn_id"]:
+                line.queue.slow_down(until)
+        log.info("Kling wants fewer requests; back to a worker in %.0f s.", until - now)
+        await asyncio.sleep(until - now)
+
+    async def _stand_in_line(self, now: float, ready_at: float) -> None:
+        told = self.arguments
+        waiter = Waiter(
+            first_wait_at=told["first_wait_at"] or now,
+            refusals=told["refusals"],
+            refused_at=min(told["not_before"] or now, now),
+            ready_at=ready_at,
+            weight=told["weight"],
+        )
+        await _line(told["kling_conn_id"], told["kind"]).wait(waiter)
+        log.info("A slot may be free: back to a worker after %.0f s in line.", time.time() - now)
+
+
+def task_finished(kling_conn_id: str, kind: str) -> None:
+    """Tell the line of this process that a task was seen to end, which lets its first waiter go.
+
+    :param kling_conn_id: the connection the task was asked for with.
+    :param kind: of the resource pack whose slot it held.
+    """
+    if line := _lines().get((kling_conn_id, kind)):
+        line.on_finished()
+
+
+class _Line:
+    """The waiters of one connection and kind in this event loop, and the task that lets them go."""
+
+    def __init__(self, kling_conn_id: str, kind: str):
+        self.queue = SlotQueue(random=random.random)
+        self._key = (kling_conn_id, kind)
+        self._futures: dict[Waiter, asyncio.Future[None]] = {}
+        self._changed = asyncio.Event()
+        self._restart_after = RESTART_AFTER_SECONDS
+        self._driver: asyncio.Task[None] | None = None
+        self._start()
+
+    async def wait(self, waiter: Waiter) -> None:
+        """Wait for one's turn; whoever is cancelled leaves the line, and nobody else."""
+        future = self._futures[waiter] = asyncio.get_running_loop().create_future()
+        is_released = False
+        try:
+            self.queue.join(waiter, time.time())
+            self._changed.set()
+            log.info(
+                "In line for a %s slot of %s: %d before this one, refused %d times so far.",
+                self._key[1],
+                self._key[0],
+                self.queue.place(waiter),
+                waiter.refusals,
+            )
+            await future
+            is_released = True
+        finally:
+            del self._futures[waiter]
+            if not is_released:
+                self.queue.leave(waiter)
+                self._changed.set()
+
+    def on_finished(self) -> None:
+        """Take note that a task was seen to end."""
+        self.queue.on_finished(time.time())
+        self._changed.set()
+
+    def _start(self) -> None:
+        # An empty context: else what the driver logs lands in the log of the task that came first.
+        self._driver = asyncio.get_running_loop().create_task(self._drive(), context=contextvars.Context())
+        self._driver.add_done_callback(self._ended, context=contextvars.Context())
+
+    async def _drive(self) -> None:
+        while not self.queue.is_over(now := time.time()):
+            waiter, seconds = self.queue.next_release(now)
+            if waiter is None:
+                self._changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), min(seconds, LONGEST_SLEEP_SECONDS))
+                self._restart_after = RESTART_AFTER_SECONDS
+            elif (future := self._futures[waiter]).done():  # cancelled, and not awake yet
+                self.queue.leave(waiter)
+            else:
+                future.set_result(None)
+        _lines().pop(self._key, None)
+
+    def _ended(self, driver: asyncio.Task[None]) -> None:
+        if driver.cancelled():
+            if not self._futures:  # the loop is closing
+                _lines().pop(self._key, None)
+                return
+        elif (error := driver.exception()) is None:
+            return
+        else:
+            log.error(
+                "The line for %s slots of %s crashed; it goes on in %g s.",
+                self._key[1],
+                self._key[0],
+                self._restart_after,
+                exc_info=error,
+            )
+        loop = driver.get_loop()
+        loop.call_later(self._restart_after, self._start, context=contextvars.Context())
+        self._restart_after = min(2 * self._restart_after, LONGEST_RESTART_SECONDS)
+
+
+#: A line keeps its loop alive while somebody waits in it; it goes when nobody does, or with a closed loop.
+_LINES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], _Line]] = WeakKeyDictionary()
+
+
+def _lines() -> dict[tuple[str, str], _Line]:
+    """The lines of the running loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _LINES:
+        for old in [old for old in _LINES if old.is_closed()]:
+            del _LINES[old]
+        _LINES[loop] = {}
+    return _LINES[loop]
+
+
+def _line(kling_conn_id: str, kind: str) -> _Line:
+    """The line to stand in; a new one where there is none."""
+    key = (kling_conn_id, kind)
+    return _lines().get(key) or _lines().setdefault(key, _Line(*key))

@@ -205,7 +205,7 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
 
     def _check_before_the_first_post(self, context: Mapping[str, Any]) -> None:
         map_index = getattr(context.get("ti"), "map_index", -1)
-        if self.has_dag() and self.on_existing == "error":
+        if self.has_dag() and self.on_existing == "error":  # type: ignore[no-untyped-call]
             refuse_constant_id(self._id_in_the_dag_file, self.get_dag(), map_index)
         for name in ("external_task_id", "idempotency_key"):
             refuse_equal_ids(context, name, getattr(self, name))

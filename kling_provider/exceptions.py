@@ -98,6 +98,10 @@ class KlingUnreadableResponseError(KlingServerError):
     """The answer was not Kling's: HTML, truncated, empty or of the wrong shape."""
 
 
+class KlingStorageError(KlingError):
+    """The destination or the disk did not take a result: mend it; a retry fetches it again, for nothing."""
+
+
 EXCEPTIONS: Mapping[Reaction, type[KlingError]] = {
     Reaction.BAD_REQUEST: KlingBadRequestError,
     Reaction.NOT_FOUND: KlingTaskNotFoundError,

@@ -131,7 +131,8 @@ def test_the_contract_of_public_names_holds() -> None:
         "kling_provider.exceptions": (
             "KlingError KlingBadRequestError KlingTaskNotFoundError KlingContentPolicyError KlingAuthError "
             "KlingAccountError KlingTaskFailedError KlingSubmissionUnknownError KlingTaskTimeoutError "
-            "KlingRateLimitError KlingConcurrencyLimitError KlingServerError KlingUnreadableResponseError"
+            "KlingRateLimitError KlingConcurrencyLimitError KlingServerError KlingStorageError "
+            "KlingUnreadableResponseError"
         ),
     }
     for module, classes in names.items():
@@ -161,6 +162,7 @@ def test_which_exceptions_airflow_retries() -> None:
         kling.KlingRateLimitError,
         kling.KlingConcurrencyLimitError,
         kling.KlingServerError,
+        kling.KlingStorageError,
         kling.KlingUnreadableResponseError,
     }
     assert all(issubclass(one, kling.KlingError) for one in final | retried)

@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import secrets
-import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
-from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator, ObjectStoragePath
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    Asset,
+    AssetAlias,
+    BaseOperator,
+    ObjectStoragePath,
+)
 
-from kling_provider.api.errors import show
+from kling_provider.api.errors import shorten, show
 from kling_provider.api.tasks import FAILED, KlingTask
-from kling_provider.exceptions import KlingBadRequestError, KlingTaskFailedError, KlingUnreadableResponseError
+from kling_provider.exceptions import (
+    KlingBadRequestError,
+    KlingStorageError,
+    KlingTaskFailedError,
+    KlingUnreadableResponseError,
+)
 from kling_provider.transfers.containers import MediaType, NotMedia, recognise
 from kling_provider.waiting import TaskRef
 
 #: What a result may hold at most, in bytes (4 GiB).
 MAX_BYTES = 4 * 1024**3
+#: Stores that show an upload only when it is whole; elsewhere it is made under another name, then renamed.
+ATOMIC_PROTOCOLS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"})
+#: A part of another machine, whose lock cannot be seen, is left behind if nobody wrote to it for so many seconds.
+ABANDONED_AFTER_SECONDS = 86400.0
 _FILE_NAME = re.compile(r"[^A-Za-z0-9_.=-]+")
+_PART_PREFIX = ".kling-"
+_HOST = _FILE_NAME.sub("_", socket.gethostname())[:64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +76,7 @@ class KlingToObjectStorageOperator(BaseOperator):
     :param asset_alias: name of the AssetAlias that carries the events, or None for no events.
     :raises KlingTaskFailedError: if Kling has failed the task.
     :raises KlingServerError: if the files cannot be fetched now; a retry can.
+    :raises KlingStorageError: if the destination or this machine's disk does not take them; nothing half is left.
     """
 
     template_fields: Sequence[str] = (
@@ -151,6 +171,21 @@ class KlingToObjectStorageOperator(BaseOperator):
         return task
 
     def _store(self, task: KlingTask, index: int, item: _Item) -> dict[str, Any]:
+        try:
+            return self._fetch_and_put(task, index, item)
+        except AirflowException:
+            raise
+        except Exception as error:  # disk full, no right, no bucket: every store has its own classes
+            raise KlingStorageError(
+                f"Task {task.task_id} of {task.endpoint} could not be stored in {show(self.destination, 120)}: "
+                f"{type(error).__name__}: {shorten(error, 300)}. No half file is left. The video is still at Kling "
+                f"({self.hook.config.gateway.result_ttl_days:g} days from its end); once the destination, its "
+                "rights or its space are right, a retry or a clear fetches it again, which costs nothing.",
+                endpoint=task.endpoint,
+                task_id=task.task_id,
+            )
+
+    def _fetch_and_put(self, task: KlingTask, index: int, item: _Item) -> dict[str, Any]:
         stored = self._stored(task, index, item)
         if stored is not None:
             path, media = stored
@@ -230,13 +265,27 @@ class KlingToObjectStorageOperator(BaseOperator):
 
     @contextmanager
     def _scratch_file(self) -> Iterator[BinaryIO]:
-        """A file to fetch into; on the destination's own disk where that is local, so that it can be renamed."""
-        folder = None
+        """A file to fetch into; on the destination's own disk where that is local, so that it can be renamed.
+
+        It is locked while its worker lives: what a killed one has left is found by that, and removed.
+        """
+        folder = Path(tempfile.gettempdir())
         if self.destination.startswith(("file://", "/")) or "://" not in self.destination:
             folder = Path(self.destination.removeprefix("file://")).absolute()
             folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(prefix=".kling-", suffix=".part", dir=folder) as file:
-            yield file  # type: ignore[misc]
+        _remove_leftovers(folder)
+        path = folder / f"{_PART_PREFIX}{_HOST}-{secrets.token_hex(8)}.part"
+        file = path.open("x+b")
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not path.exists():  # taken for a leftover before it was locked
+            file.close()
+            file = path.open("x+b")
+        with file:
+            try:
+                yield file
+            finally:
+                path.unlink(missing_ok=True)
 
     def _put(self, file: BinaryIO, path: ObjectStoragePath) -> None:
         """Make the file appear at ``path`` whole or not at all."""
@@ -245,21 +294,35 @@ class KlingToObjectStorageOperator(BaseOperator):
             target = Path(path.path)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.fsync(file.fileno())
-            beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
-            try:
-                try:
-                    os.link(file.name, beside)
-                except OSError:  # another disk, or one without links
-                    shutil.copyfile(file.name, beside)
-                os.chmod(beside, 0o666 & ~_umask())
-                os.replace(beside, target)
-            finally:
-                beside.unlink(missing_ok=True)
+            os.chmod(file.name, 0o666 & ~_umask())
+            os.replace(file.name, target)
             return
-        path.fs.put_file(file.name, path.path)
+        store = path.fs
+        if path.protocol in ATOMIC_PROTOCOLS:
+            store.put_file(file.name, path.path)
+            self._check_size(file, path)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.parent / f"{_PART_PREFIX}{secrets.token_hex(8)}.part"
+        try:
+            store.put_file(file.name, beside.path)
+            self._check_size(file, beside)
+            if store.exists(path.path):
+                store.rm_file(path.path)  # not every store renames onto a file
+            store.mv(beside.path, path.path)
+        except BaseException:
+            with suppress(Exception):
+                store.rm_file(beside.path)
+            raise
+
+    def _check_size(self, file: BinaryIO, path: ObjectStoragePath) -> None:
+        path.fs.invalidate_cache()
         size, stored = os.fstat(file.fileno()).st_size, path.stat().st_size
-        if size != stored:
-            raise KlingUnreadableResponseError(f"{path} holds {stored} bytes after storing {size}. Retry.")
+        if size == stored:
+            return
+        with suppress(Exception):
+            path.unlink()
+        raise OSError(f"{path} holds {stored} bytes after {size} were written")
 
     def _emit(self, context: Mapping[str, Any], task: KlingTask, manifest: list[dict[str, Any]]) -> None:
         events = context.get("outlet_events")
@@ -315,6 +378,16 @@ def _public_uri(path: ObjectStoragePath) -> str:
     scheme, _, rest = str(path).partition("://")
     authority, slash, tail = rest.partition("/")
     return f"{scheme}://{authority.rpartition('@')[2]}{slash}{tail}"
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what workers that were killed have left; never what one is writing to."""
+    for path in folder.glob(f"{_PART_PREFIX}*.part"):
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = path.name.startswith(f"{_PART_PREFIX}{_HOST}-")
+            if is_ours or time.time() - path.stat().st_mtime > ABANDONED_AFTER_SECONDS:
+                path.unlink()
 
 
 def _umask() -> int:

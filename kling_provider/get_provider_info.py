@@ -84,7 +84,12 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [{"integration-name": "Kling AI", "python-modules": ["kling_provider.hooks.kling"]}],
-        "operators": [{"integration-name": "Kling AI", "python-modules": ["kling_provider.operators.kling"]}],
+        "operators": [
+            {
+                "integration-name": "Kling AI",
+                "python-modules": ["kling_provider.operators.kling", "kling_provider.operators.adopt"],
+            }
+        ],
         "sensors": [{"integration-name": "Kling AI", "python-modules": ["kling_provider.sensors.kling"]}],
         "triggers": [{"integration-name": "Kling AI", "python-modules": ["kling_provider.triggers.kling"]}],
         "transfers": [

@@ -123,6 +123,7 @@ class WaitsForTask:
         started_at: float,
         answered: bool = False,
         believed_after: int = BELIEVED_AFTER,
+        from_start: bool = False,
     ) -> TaskPoller:
         """Start the state machine of a wait on this worker.
 
@@ -131,11 +132,12 @@ class WaitsForTask:
         :param started_at: when this try started, epoch seconds.
         :param answered: whether this wait was answered before.
         :param believed_after: so many refusals in a row are believed.
+        :param from_start: whether the clock starts with this try, not when Kling booked the task.
         """
         return TaskPoller(
             poke_interval=self.poke_interval,
             deadline=lambda task: deadline_for(
-                context, self.timeout, task.created_at if task else None, started_at
+                context, self.timeout, task.created_at if task and not from_start else None, started_at
             ),
             visible_by=(ref.submitted_at or started_at) + NOT_FOUND_GRACE_SECONDS,
             random=random.random,
@@ -240,15 +242,19 @@ def positive_seconds(name: str, value: Any, least: float) -> float:
     return float(seconds)
 
 
-def check_echo(task: KlingTask, external_task_id: str | None) -> KlingTask:
+def check_echo(task: KlingTask, external_task_id: str | None, *, strict: bool = False) -> KlingTask:
     """Return ``task`` if it is the one that was submitted.
 
+    :param task: as Kling tells it.
+    :param external_task_id: the id it must show; None for any.
+    :param strict: whether a task that shows none is another one, too.
     :raises KlingBadRequestError: if Kling echoes another external_task_id.
     """
-    if external_task_id and task.external_task_id and task.external_task_id != external_task_id:
+    is_told = strict or task.external_task_id
+    if external_task_id and is_told and task.external_task_id != external_task_id:
         raise KlingBadRequestError(
             f"Task {task.task_id} of {task.endpoint} is not ours: its external_task_id is "
-            f"{show(task.external_task_id, 80)}, expected {external_task_id!r}. Check where the id came from.",
+            f"{show(task.external_task_id or '', 80)}, expected {external_task_id!r}. Check where the id came from.",
             endpoint=task.endpoint,
             task_id=task.task_id,
             external_task_id=external_task_id,

@@ -115,8 +115,13 @@ class AirflowClient:
         lines = self._send("GET", f"{path}?full_content=true&map_index={map_index}", ndjson=True)
         return "\n".join(_log_line(json.loads(line)) for line in lines.decode().splitlines() if line)
 
-    def clear(self, dag_id: str, run_id: str, task_ids: Sequence[str], **options: Any) -> Json:
-        """Clear tasks of a run so that they run again; options as in the API (include_downstream, ...)."""
+    def clear(
+        self, dag_id: str, run_id: str, task_ids: Sequence[str | list[str | int]], **options: Any
+    ) -> Json:
+        """Clear tasks of a run so that they run again; options as in the API (include_downstream, ...).
+
+        :param task_ids: task ids, or ``[task_id, map_index]`` for one mapped task.
+        """
         body = {"dry_run": False, "only_failed": False, "dag_run_id": run_id, "task_ids": list(task_ids)}
         return self._request("POST", f"/api/v2/dags/{_quote(dag_id)}/clearTaskInstances", body | options)
 

@@ -290,7 +290,7 @@ class Chaos:
         self.airflow.clear(
             DAG_ID,
             self.run_id,
-            [list(task) if task[1] >= 0 else task[0] for task in tasks],
+            [[*task] if task[1] >= 0 else task[0] for task in tasks],
             include_downstream=True,
         )
 

@@ -3,22 +3,61 @@
 The tasks run in the Airflow pool `kling`, which counts deferred tasks and has as many slots as the account
 may run at once:  airflow pools set kling 20 "Kling slots" --include-deferred
 
+Three limits on what a night may cost: `max_units` per video; the parameter `max_units_per_run`, beyond which
+pictures wait for another run; and `min_units`, below which nothing starts (what Kling tells of its packs may be
+12 hours old, so it cannot guard the same night).
+
 `idempotency_key` ties each video to its picture, not to its place in the list: a new picture at the head of
 the folder does not pay for all the others again. Safe to backfill.
 """
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk import DAG, Param, Variable, task
 
 from kling_provider.api.pricing import USD_PER_VIDEO_UNIT
+from kling_provider.hooks.kling import KlingHook
+from kling_provider.operators.balance import KlingCheckBalanceOperator
 from kling_provider.operators.kling import KlingImageToVideoOperator
 from kling_provider.transfers.kling_to_object_storage import KlingToObjectStorageOperator
+
+log = logging.getLogger(__name__)
+
+#: What is the same for every picture, and decides the price.
+REQUEST = {"mode": "std", "duration": "5"}
+
+
+def affordable(names: list[str], max_units: float | None) -> list[str]:
+    """As many of the pictures as the run may pay for, from the first on."""
+    if max_units is None or not names:
+        return names
+    each = KlingHook().estimate_units("image2video", {"image": "https://pictures.example/a.jpg", **REQUEST})
+    if each is None:
+        raise AirflowFailException(
+            "max_units_per_run cannot be kept: no price is published for this request."
+        )
+    kept = names[: int(Decimal(str(max_units)) // each)]
+    if not kept:
+        raise AirflowSkipException(
+            f"max_units_per_run={max_units} does not pay for one video of {each} units."
+        )
+    if left_out := names[len(kept) :]:
+        log.warning(
+            "max_units_per_run=%s pays for %d videos of %s units; left out: %s",
+            max_units,
+            len(kept),
+            each,
+            left_out,
+        )
+    return kept
+
 
 with DAG(
     "kling_batch",
@@ -42,8 +81,22 @@ with DAG(
             "The camera moves in slowly; soft wind.", type="string", title="Prompt", maxLength=2500
         ),
         "limit": Param(500, type="integer", minimum=1, title="At most so many pictures"),
+        "max_units_per_run": Param(
+            1000,
+            type=["null", "number"],
+            exclusiveMinimum=0,
+            title="At most so many units in this run",
+            description="Estimated before anything is sent; pictures beyond it are left out. Empty: no limit.",
+        ),
+        "min_units": Param(
+            10,
+            type="number",
+            exclusiveMinimum=0,
+            title="Start nothing with fewer units left in the account",
+        ),
     },
 ) as dag:
+    balance = KlingCheckBalanceOperator(task_id="balance", min_units="{{ params.min_units }}")
 
     @task
     def list_pictures(params: Any = None) -> list[dict[str, str]]:
@@ -52,19 +105,23 @@ with DAG(
         names = params["pictures"] or sorted(
             path.name for path in folder.iterdir() if path.suffix.lower() in kinds
         )
+        names = affordable(names[: params["limit"]], params["max_units_per_run"])
         return [
             {"image": name if "://" in name else str(folder / name), "idempotency_key": name}
-            for name in names[: params["limit"]]
+            for name in names
         ]
+
+    pictures = list_pictures()
+    balance >> pictures
 
     videos = KlingImageToVideoOperator.partial(
         task_id="video",
         prompt="{{ params.prompt }}",
-        duration="5",
         wait_for_completion=True,
         pool="kling",
         max_units=5,
-    ).expand_kwargs(list_pictures())
+        **REQUEST,
+    ).expand_kwargs(pictures)
 
     stored = KlingToObjectStorageOperator.partial(
         task_id="store",

@@ -87,11 +87,18 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "Kling AI",
-                "python-modules": ["kling_provider.operators.kling", "kling_provider.operators.adopt"],
+                "python-modules": [
+                    f"kling_provider.operators.{name}" for name in ("kling", "adopt", "balance")
+                ],
             }
         ],
         "sensors": [{"integration-name": "Kling AI", "python-modules": ["kling_provider.sensors.kling"]}],
-        "triggers": [{"integration-name": "Kling AI", "python-modules": ["kling_provider.triggers.kling"]}],
+        "triggers": [
+            {
+                "integration-name": "Kling AI",
+                "python-modules": ["kling_provider.triggers.kling", "kling_provider.triggers.slots"],
+            }
+        ],
         "transfers": [
             {
                 "source-integration-name": "Kling AI",

@@ -162,6 +162,36 @@ def test_a_batch_takes_a_list_of_pictures_too(
     assert images[1] == address
 
 
+@pytest.mark.parametrize(("units", "videos"), [(3, 2), (4.4, 2), (1.5, 1)])
+def test_a_batch_stays_inside_the_units_of_a_run(
+    units: float,
+    videos: int,
+    metadata_database: None,
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    stored: Path,
+) -> None:
+    values = run(load("kling_batch"), max_units_per_run=units)
+    assert values["report"]["videos"] == videos == len(kling_simulator.tasks)
+
+
+@pytest.mark.parametrize(("budget", "balance"), [({"max_units_per_run": 1.4}, None), ({"min_units": 11}, 10)])
+def test_a_batch_that_cannot_pay_for_one_video_stops_politely(
+    budget: dict[str, float],
+    balance: int | None,
+    metadata_database: None,
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    stored: Path,
+) -> None:
+    kling_simulator.set(balance_units=balance)
+    done = load("kling_batch").test(run_conf=budget)
+    assert str(done.state) == "success"
+    states = {ti.task_id: str(ti.state) for ti in done.get_task_instances()}
+    assert states["report"] == "skipped"
+    assert kling_simulator.creates == []
+
+
 def test_every_example_is_read_without_errors_and_does_nothing_while_it_is() -> None:
     names = sorted(path.stem for path in DAGS.glob("*.py"))
     assert names == ["kling_batch", "kling_image_to_video", "kling_one_step", "kling_text_to_video"]

@@ -43,6 +43,7 @@ class Gateway:
     :param signs_jwt: whether access key and secret key are accepted.
     :param models: the model sent where the caller names none, per endpoint. Always sent, because the
         vendor's own default is a retired model.
+    :param tells_costs: whether it answers ``GET /account/costs``.
     :param result_ttl_days: how long a result can be fetched.
     :param pictures: limits of picture inputs.
     :param console: where a person looks at the account.
@@ -55,6 +56,7 @@ class Gateway:
     external_id: ExternalIdUse = "none"
     signs_jwt: bool = False
     models: Mapping[str, str] = field(default_factory=dict)
+    tells_costs: bool = False
     result_ttl_days: float = 30
     pictures: PictureLimits = PictureLimits()
     console: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +77,7 @@ GATEWAYS: Mapping[str, Gateway] = MappingProxyType(
                 external_id="lookup",
                 signs_jwt=True,
                 models=_CURRENT_MODELS,
+                tells_costs=True,
                 console={"singapore": "https://kling.ai/dev", "beijing": "https://klingai.com/dev"},
             ),
             # Its image2video page lists kling-v1, kling-v1-5 and kling-v1-6. Links are reported to live a day.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 
 from kling_provider.api.capabilities import DEFAULT_DURATION, DEFAULT_MODE
@@ -62,3 +62,27 @@ def estimate_units(request: Mapping[str, object]) -> Decimal | None:
         prices = _PER_CLIP[model].get(mode) or _PER_CLIP[model].get("")
         return Decimal(prices[duration == "10"]) if prices else None
     return None
+
+
+def units_left(costs: Mapping[str, object], pack_name: str | None = None) -> Decimal | None:
+    """Add up what is left in the resource packs that can be used now.
+
+    :param costs: the ``data`` of ``GET /account/costs``. What it tells may be 12 hours old.
+    :param pack_name: only packs of this name; without it all, although video packs do not pay for pictures.
+    :returns: units, or None where no pack is told of: an account that pays by balance has none.
+    """
+    packs = costs.get("resource_pack_subscribe_infos")
+    told = [pack for pack in packs if isinstance(pack, Mapping)] if isinstance(packs, list) else []
+    wanted = [pack for pack in told if pack_name in (None, pack.get("resource_pack_name"))]
+    if not wanted:
+        return None
+    usable = [pack for pack in wanted if pack.get("status") in ("online", None)]
+    return sum((_units(pack.get("remaining_quantity")) for pack in usable), Decimal(0))
+
+
+def _units(value: object) -> Decimal:
+    try:
+        units = Decimal(str(value))
+    except InvalidOperation:
+        return Decimal(0)
+    return units if units.is_finite() else Decimal(0)

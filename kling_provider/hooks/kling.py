@@ -12,6 +12,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -35,7 +36,7 @@ from kling_provider.hooks.config import KlingConfig, read_connection, unknown_ex
 from kling_provider.hooks.names import checked, checked_endpoint, checked_id
 from kling_provider.hooks.network import network_failure, tls_for
 from kling_provider.hooks.outcomes import OnExisting, OnUnknown
-from kling_provider.hooks.preparing import PreparedSubmit, prepare
+from kling_provider.hooks.preparing import PreparedSubmit, estimate, prepare
 from kling_provider.hooks.work import Work, current_work
 from kling_provider.media import encode_pictures
 
@@ -158,6 +159,16 @@ class KlingHook(_KlingBase):
         :raises KlingBadRequestError: naming field, value, rule and way out.
         """
         return prepare(self.config, endpoint, request, external_task_id)
+
+    def estimate_units(self, endpoint: str, request: Mapping[str, Any]) -> Decimal | None:
+        """Say what a request will cost, with the model this gateway is sent by default; read and send nothing.
+
+        :param endpoint: name of the endpoint, or a raw path that starts with ``/``.
+        :param request: Kling's own field names.
+        :returns: units, or None where no price is published.
+        :raises KlingBadRequestError: naming field, value, rule and way out.
+        """
+        return estimate(self.config, endpoint, request)
 
     def submit(
         self,
@@ -441,6 +452,10 @@ class KlingAsyncHook(_KlingBase):
     ) -> PreparedSubmit:
         """See :meth:`KlingHook.prepare`."""
         return await asyncio.to_thread(prepare, await self.get_config(), endpoint, request, external_task_id)
+
+    async def estimate_units(self, endpoint: str, request: Mapping[str, Any]) -> Decimal | None:
+        """See :meth:`KlingHook.estimate_units`."""
+        return estimate(await self.get_config(), endpoint, request)
 
     async def submit(
         self,

@@ -110,6 +110,22 @@ def prepare(
     )
 
 
+def estimate(config: KlingConfig, endpoint: str, request: Mapping[str, Any]) -> Decimal | None:
+    """Check a request, but for its pictures, and say what it will cost. Nothing is read or sent.
+
+    :param config: of the connection.
+    :param endpoint: name of the endpoint, or a raw path.
+    :param request: Kling's own field names.
+    :returns: units, or None where no price is published.
+    :raises KlingBadRequestError: naming field, value, rule and way out.
+    """
+    try:
+        row = endpoint_for(endpoint)
+        return estimate_units(check_request(row, request, config.model_for(row)).body)
+    except InvalidRequest as error:
+        raise KlingBadRequestError(f"Nothing was sent. {error}", endpoint=shorten(endpoint, 80))
+
+
 def _own_id(argument: str | None, in_request: str | None) -> str | None:
     """The operator's argument and Kling's field mean the same."""
     in_request = None if in_request is None else check_user_id(str(in_request))

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 
 from kling_provider.api.endpoints import ENDPOINTS
-from kling_provider.api.errors import Reaction
+from kling_provider.api.errors import Reaction, show
 from kling_provider.api.requests import REQUESTS, looks_like_base64
 from kling_provider.api.submitting import Memory
 from kling_provider.api.tasks import KlingTask
@@ -115,12 +115,10 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         self.deferrable = deferrable
         self.poke_interval = positive_seconds("poke_interval", poke_interval, least=1)
         self.timeout = positive_seconds("timeout", timeout, least=1)
-        self.on_clear = _one_of("on_clear", on_clear, ("reattach", "resubmit"))
-        self.on_existing = _one_of("on_existing", on_existing, ("error", "adopt"))
-        self.on_unknown_submission = _one_of(
-            "on_unknown_submission", on_unknown_submission, ("fail", "retry")
-        )
-        self.max_units = None if max_units is None else str(_positive_units(max_units))
+        self.on_clear = one_of("on_clear", on_clear, ("reattach", "resubmit"))
+        self.on_existing = one_of("on_existing", on_existing, ("error", "adopt"))
+        self.on_unknown_submission = one_of("on_unknown_submission", on_unknown_submission, ("fail", "retry"))
+        self.max_units = None if max_units is None else str(positive_units("max_units", max_units))
         self.slot_timeout = positive_seconds("slot_timeout", slot_timeout, least=1)
         self.check_destination = check_destination
         self._id_in_the_dag_file = external_task_id
@@ -525,17 +523,25 @@ def _without_data(field: str, value: Any) -> Any:
     return without_picture_data(value) if field in _PICTURE_FIELDS or is_bytes else value
 
 
-def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
+def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
+    """Check an argument that is one of few words.
+
+    :raises KlingBadRequestError: naming them.
+    """
     if value not in allowed:
         raise KlingBadRequestError(f"{name}={value!r}: use one of {', '.join(allowed)}.")
     return value
 
 
-def _positive_units(value: float | str | Decimal) -> Decimal:
+def positive_units(name: str, value: float | str | Decimal) -> Decimal:
+    """Check a number of units given by the user.
+
+    :raises KlingBadRequestError: if it is not a number above 0.
+    """
     try:
         units = Decimal(str(value))
     except InvalidOperation:
         units = Decimal(0)
     if units.is_nan() or units <= 0:
-        raise KlingBadRequestError(f"max_units={value!r}: use a number above 0.")
+        raise KlingBadRequestError(f"{name}={show(value, 40)}: use a number above 0.")
     return units

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kling_provider.api.endpoints import ENDPOINTS
-from kling_provider.api.pricing import estimate_units
+from kling_provider.api.pricing import estimate_units, units_left
 from kling_provider.api.requests import check_request
 
 
@@ -48,3 +48,30 @@ def test_without_a_published_price_there_is_no_estimate(request_body: dict[str, 
 def test_a_checked_request_is_priced_with_its_defaults():
     body = check_request(ENDPOINTS["text2video"], {"prompt": "x"}, "kling-v3").body
     assert estimate_units(body) == Decimal("3.0")
+
+
+def pack(name: str = "video", left: object = 5.5, status: object = "online") -> dict[str, Any]:
+    return {"resource_pack_name": name, "remaining_quantity": left, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("packs", "name", "left"),
+    [
+        ([pack()], None, "5.5"),
+        ([pack(), pack("image", 3)], None, "8.5"),
+        ([pack(), pack("image", 3)], "image", "3"),
+        ([pack(status="expired"), pack(status="toBeOnline"), pack(left=2, status=None)], None, "2"),
+        ([pack(status="runOut")], None, "0"),
+        ([pack(left="?"), pack(left="nan"), pack(left=None)], None, "0"),
+        ([pack()], "image", None),
+        ([], None, None),
+        (None, None, None),
+        ("none", None, None),
+        (["odd", pack()], None, "5.5"),
+    ],
+)
+def test_what_is_left_is_that_of_the_packs_that_can_be_used_now(
+    packs: Any, name: str | None, left: str | None
+):
+    costs = {"code": 0} if packs is None else {"code": 0, "resource_pack_subscribe_infos": packs}
+    assert units_left(costs, name) == (None if left is None else Decimal(left))

@@ -270,6 +270,19 @@ def test_the_account_s_costs_are_asked_in_milliseconds(kling_simulator, kling_co
     assert "resource_pack_name" not in kling_simulator.requests[-1].query
 
 
+def test_a_price_is_told_without_reading_or_sending_anything(official, open_hook):
+    hook = open_hook()
+    request = {"image": "/no/such/picture.png", "mode": "pro", "duration": "10"}
+    assert hook.estimate_units("image2video", request) == Decimal("5.0")  # of the gateway's default model
+    assert hook.estimate_units("image2video", {**request, "model_name": "kling-v1-6"}) == Decimal("7")
+    assert hook.estimate_units("image2video", {**request, "model_name": "kling-v9"}) is None
+    with pytest.raises(KlingBadRequestError, match="duration"):
+        hook.estimate_units("image2video", {**request, "duration": "7"})
+    with pytest.raises(KlingBadRequestError, match="image2video"):
+        hook.estimate_units("image2vide", request)
+    assert official.requests == []
+
+
 # --- waiting ------------------------------------------------------------------------------------------
 
 

@@ -128,6 +128,15 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
+def age_of(pid: int) -> float:
+    """Seconds since the process was started; 0 if it is gone."""
+    try:
+        started = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, IndexError):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
+
+
 def _stop_sessions(graces: Mapping[int, float], reap: Collection[subprocess.Popen[bytes]] = ()) -> None:
     """Ask every program to end; kill what it leaves behind, and after its grace the program too."""
     for leader in graces:

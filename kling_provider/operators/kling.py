@@ -149,7 +149,8 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         """
         prepared = self._prepare(context)
         self._check_before_the_first_post(context)
-        return self._submit(context, prepared, Memory(), time.time())
+        now = time.time()
+        return self._submit(context, prepared, Memory(), now, now)
 
     def resume_submit(
         self,
@@ -158,6 +159,7 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         memory: Mapping[str, Any],
         digest: str,
         first_wait_at: float,
+        started_at: float,
     ) -> Any:
         """Go on submitting after a wait in the triggerer, for a slot or for an answer to settle.
 
@@ -166,6 +168,7 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         :param memory: what the submit knew.
         :param digest: of the request.
         :param first_wait_at: epoch seconds of the first wait for a slot.
+        :param started_at: epoch seconds at which this try began.
         """
         prepared = self._prepare(context)
         if prepared.digest != digest:
@@ -179,7 +182,7 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         if event.get("status") == "deadline":
             assert known.failure is not None
             raise slot_error(known.failure, prepared)
-        return self._submit(context, prepared, known, first_wait_at)
+        return self._submit(context, prepared, known, first_wait_at, started_at)
 
     def on_kill(self) -> None:
         """Say what goes on: Kling has no way to cancel."""
@@ -211,7 +214,12 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
             check_destinations(self, context)
 
     def _submit(
-        self, context: Mapping[str, Any], prepared: PreparedSubmit, memory: Memory, first_wait_at: float
+        self,
+        context: Mapping[str, Any],
+        prepared: PreparedSubmit,
+        memory: Memory,
+        first_wait_at: float,
+        started_at: float,
     ) -> Any:
         """Submit; where it has to wait, in the triggerer or here."""
         work = work_of(context, self.idempotency_key, self.on_clear)
@@ -230,25 +238,25 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
             if isinstance(end, NoSlot) and not memory.refusals:
                 first_wait_at = time.time()
             memory = end.memory
-            self._wait_to_submit(context, end, prepared, first_wait_at)
+            self._wait_to_submit(end, prepared, first_wait_at, started_at)
         self._submitted, task = end.task, end.task
         ref = self._hand_on(context, prepared, task, end.adopted)
         if not self.wait_for_completion:
             return task.task_id
-        poller = self.poller_for(context, ref, started_at=time.time(), answered=True)
+        poller = self.poller_for(context, ref, started_at=started_at, answered=True)
         decision = poller.on_task(task, time.time())
         if self.deferrable and not task.is_terminal:
             self.defer_until_over(ref, poller.deadline)
         return self.finish(context, ref, decision if task.is_terminal else self.wait_here(ref, poller))
 
     def _wait_to_submit(
-        self, context: Mapping[str, Any], end: Paused | NoSlot, prepared: PreparedSubmit, first_wait_at: float
+        self, end: Paused | NoSlot, prepared: PreparedSubmit, first_wait_at: float, started_at: float
     ) -> None:
         """Defer, or sleep here without ``deferrable``."""
         now = time.time()
         deadline = first_wait_at + self.slot_timeout
         if isinstance(self.execution_timeout, timedelta):
-            deadline = min(deadline, first_wait_at + self.execution_timeout.total_seconds())
+            deadline = min(deadline, started_at + self.execution_timeout.total_seconds())
         trigger: KlingPauseTrigger | KlingSlotTrigger
         if isinstance(end, Paused):
             log.info("Kling's answer is not clear yet; looking again in %g s.", end.seconds)
@@ -280,6 +288,7 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
                     "memory": end.memory.to_dict(),
                     "digest": prepared.digest,
                     "first_wait_at": first_wait_at,
+                    "started_at": started_at,
                 },
                 timeout=backstop(until, 0),
             )

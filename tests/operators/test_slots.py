@@ -170,6 +170,19 @@ def test_without_deferrable_the_worker_waits(
     assert [15 <= pauses[0] < 18.1, 30 <= pauses[1] < 36.1, 60 <= pauses[2] < 72.1] == [True] * 3
 
 
+def test_execution_timeout_counts_the_wait_for_a_slot_too(kling_simulator: SimulatorServer) -> None:
+    kling_simulator.set(concurrency=0)
+    arguments = {"execution_timeout": timedelta(seconds=900), "wait_for_completion": True}
+    operator = video(**arguments)
+    wait = deferred(operator, context_of(operator))
+    kling_simulator.set(concurrency=1)
+    began = time.time() - 600  # ten minutes in line
+    again = video(**arguments)
+    with pytest.raises(TaskDeferred) as running:
+        again.resume_submit(context_of(again), RELEASED, **wait.kwargs | {"started_at": began})
+    assert running.value.trigger.serialize()[1]["deadline"] == pytest.approx(began + 900)
+
+
 def test_a_worker_does_not_wait_for_a_slot_past_the_deadline(
     kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,10 +18,10 @@ unexport VIRTUAL_ENV
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-oldest test-live storm chaos lint lint-ruff lint-format lint-types format build lock clean
+.PHONY: help venv demo ui test test-oldest test-live test-live-oldest storm chaos lint lint-ruff lint-format lint-types format build lock clean
 
 help: ## Show this
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-24s %s\n", $$1, $$2}'
 
 venv: $(VENV)/.dev ## Make .venv with everything that development needs
 
@@ -46,6 +46,9 @@ chaos: $(VENV)/.dev ## 200 videos while everything dies, and the accounts: SEED=
 
 test-live: $(VENV)/.dev ## The tests that need a live scheduler and triggerer
 	$(BIN)/python -m pytest -m live $(ARGS)
+
+test-live-oldest: $(OLDEST)/.dev ## What a video may cost, live on the oldest Airflow (3.0.6)
+	$(OLDEST)/bin/python -m pytest -m live tests/live/test_pay_once.py tests/live/test_chaos.py $(ARGS)
 
 lint: lint-ruff lint-format lint-types ## Style, format and types, as the CI checks them
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,12 +20,18 @@ from tests.live.test_live import ROOT, succeed, until
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
 
 MORE = """
-from datetime import datetime
+from datetime import datetime, timedelta
 from airflow.sdk import DAG
 from kling_provider.operators.kling import KlingTextToVideoOperator
 
 with DAG("equal", schedule=None, start_date=datetime(2026, 1, 1)):
     KlingTextToVideoOperator.partial(task_id="video", prompt="twins").expand(idempotency_key=["a", "b", "a"])
+with DAG("daily", schedule="@daily", start_date=datetime(2026, 1, 1), end_date=datetime(2026, 1, 3), catchup=False):
+    KlingTextToVideoOperator(task_id="video", prompt="a {{ ds }} boat", wait_for_completion=True, retries=1)
+with DAG("unseen", schedule=None, start_date=datetime(2026, 1, 1)):
+    KlingTextToVideoOperator(
+        task_id="video", prompt="a boat", kling_conn_id="unseen", retries=2, retry_delay=timedelta(seconds=1)
+    )
 """
 
 
@@ -50,13 +59,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def airflow(kling: SimulatorServer, folder: Path) -> Iterator[PrivateAirflow]:
     env = {
         "AIRFLOW_CONN_KLING_DEFAULT": kling.connection_json(),
+        "AIRFLOW_CONN_UNSEEN": kling.connection_json("dmxapi"),
         "AIRFLOW_VAR_KLING_DESTINATION": f"file://{folder}/videos",
         "AIRFLOW_VAR_KLING_PICTURES": str(folder / "pictures"),
     }
     with PrivateAirflow(folder / "home", dags_folder=folder / "dags", env=env) as private:
         private.create_pool("kling", 5, include_deferred=True)
         private.wait_for_dag("kling_batch")
-        private.wait_for_dag("equal")
+        private.wait_for_dag("unseen")
         yield private
 
 
@@ -103,6 +113,53 @@ def test_two_equal_keys_in_one_run_are_told_before_the_second_is_sent(
     loser = 0 if states[0] == "failed" else 2
     assert "is also that of map_index" in airflow.task_log("equal", run_id, "video", map_index=loser)
     assert len(kling.tasks) == before + 2
+
+
+def test_a_backfill_that_is_run_again_pays_nothing_more(
+    airflow: PrivateAirflow, kling: SimulatorServer
+) -> None:
+    def backfill() -> None:
+        days = ("--from-date", "2026-01-01", "--to-date", "2026-01-03")
+        airflow.cli("backfill", "create", "--dag-id", "daily", *days, "--reprocess-behavior", "completed")
+
+    def runs() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = airflow._request("GET", "/api/v2/dags/daily/dagRuns")["dag_runs"]
+        return found
+
+    def videos() -> list[dict[str, Any]]:
+        return [ti for run in runs() for ti in airflow.task_instances("daily", run["dag_run_id"])]
+
+    before = len(kling.charges)
+    backfill()
+    until(lambda: len(runs()) == 3 and all(run["state"] == "success" for run in runs()), 120)
+    assert len(kling.charges) == before + 3
+    backfill()
+    until(
+        lambda: (
+            [ti["state"] for ti in videos()] == ["success"] * 3
+            and min(ti["try_number"] for ti in videos()) == 2
+        ),
+        120,
+    )
+    assert len(kling.charges) == before + 3
+
+
+def test_a_worker_that_dies_where_nothing_can_be_looked_up_pays_once_and_a_person_is_told(
+    airflow: PrivateAirflow, kling: SimulatorServer
+) -> None:
+    before = len(kling.tasks)
+    kling.fault("latency", method="POST", seconds=20, booked=True)
+    run_id = airflow.trigger("unseen")
+    until(lambda: len(kling.tasks) == before + 1)
+    for task in airflow.task_processes():
+        os.kill(task, signal.SIGKILL)
+    assert airflow.wait_for_run("unseen", run_id, 120)["state"] == "failed"
+    (video,) = airflow.task_instances("unseen", run_id)
+    assert video["try_number"] == 2  # it knew at once, and no retry was spent on it
+    log = airflow.task_log("unseen", run_id, "video", try_number=2)
+    assert "KlingSubmissionUnknownError" in log
+    assert "Look for the task in the console (https://www.dmxapi.cn)" in log
+    assert len(kling.tasks) == before + 1
 
 
 def test_a_storm_of_submits_waits_for_few_slots(tmp_path: Path) -> None:

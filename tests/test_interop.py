@@ -183,6 +183,35 @@ def test_an_unclear_answer_to_a_submit_is_never_paid_twice(
 
 
 @pytest.mark.parametrize("gateway", ["official-key", "official-pair"], indirect=True)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"kind": "cut"},
+        {"kind": "error", "code": 5002, "status": 504},
+        {"kind": "error", "status": 504, "envelope": False},
+        {"kind": "error", "code": 1201, "message": "External_task_id {id} already exists"},
+    ],
+    ids=["cut", "5002", "a proxy's 504", "already exists"],
+)
+def test_a_task_that_was_booked_behind_a_bad_answer_is_taken_over(
+    answer: dict[str, Any], gateway: str, kling: IndependentKling
+) -> None:
+    kling.fail_next("POST", "/", booked=True, **answer)
+    assert submit() == kling.ledger[0].task_id
+    assert len(kling.ledger) == len(kling.seen("POST")) == 1
+
+
+@pytest.mark.parametrize("gateway", ["official-key", "official-pair"], indirect=True)
+def test_work_that_is_done_again_meets_already_exists_and_takes_its_task_over(
+    gateway: str, kling: IndependentKling
+) -> None:
+    """As Airflow's own deferral race does it: the same try runs twice, and remembers nothing."""
+    assert submit() == submit()
+    assert len(kling.ledger) == 1
+    assert len(kling.seen("POST")) == 2
+
+
+@pytest.mark.parametrize("gateway", ["official-key", "official-pair"], indirect=True)
 def test_a_submit_that_got_lost_before_it_was_booked_is_sent_again(
     gateway: str, kling: IndependentKling
 ) -> None:

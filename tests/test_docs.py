@@ -14,6 +14,7 @@ from kling_provider import exceptions
 from kling_provider.api.errors import KLING_CODES, Reaction
 from kling_provider.hooks import config
 from kling_provider.simulator.server import SimulatorServer
+from scripts import chaos
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -100,6 +101,14 @@ def test_the_reference_lists_every_extra() -> None:
         for name in re.findall(r"`(\w+)`", row)
     }
     assert listed == config._KLING_EXTRAS | config._HTTP_EXTRAS
+
+
+def test_the_recommended_settings_are_those_of_the_proof() -> None:
+    rows = re.findall(
+        r"^\| `\[(\w+)\] (\w+)` \| (\d+) \|", (ROOT / "docs/chaos.md").read_text(), re.MULTILINE
+    )
+    told = {f"AIRFLOW__{section.upper()}__{name.upper()}": value for section, name, value in rows}
+    assert told == chaos.AIRFLOW_SETTINGS
 
 
 def test_every_link_to_a_file_leads_somewhere() -> None:

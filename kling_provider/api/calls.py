@@ -6,12 +6,12 @@ Sync and async hooks run the same :class:`Call` values; nothing about Kling is w
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from kling_provider.api.endpoints import MAX_PAGE, MAX_PAGE_SIZE, Endpoint, path_segment
+from kling_provider.api.endpoints import MAX_PAGE, MAX_PAGE_SIZE, Endpoint, check_id, path_segment
 from kling_provider.api.errors import ApiFailure, Failure, InvalidRequest, Reaction, shorten, show
 from kling_provider.api.replies import Envelope
 from kling_provider.api.tasks import KlingTask, decode_task
@@ -115,6 +115,16 @@ class Routes:
             endpoint=endpoint.name,
         )
 
+    def tell_many(self, task_ids: Sequence[str]) -> Call[tuple[str, ...]]:
+        """Ask the new dialect for many tasks at once; gives the ids it tells of. API keys only."""
+        return Call(
+            "GET",
+            self.prefix + "/tasks",
+            lambda envelope: tuple(str(item.get("id")) for item in _objects(envelope)),
+            f"Asking for {len(task_ids)} tasks at once",
+            params={"task_ids": ",".join(check_id(task_id) for task_id in task_ids)},
+        )
+
     def account_costs(self, start: datetime, end: datetime, pack: str | None = None) -> Call[dict[str, Any]]:
         """Ask for the account's resource packs. Free; Kling allows one request per second."""
         params: dict[str, str | int] = {
@@ -164,6 +174,21 @@ def _tasks(envelope: Envelope, endpoint: str) -> list[KlingTask]:
         except ApiFailure as error:  # one odd task of the account must not hide the others
             log.warning("A task of the list is left out: %s", error)
     return tasks
+
+
+def _objects(envelope: Envelope) -> list[Mapping[str, Any]]:
+    items = envelope.data if isinstance(envelope.data, list) else None
+    if items is None or not all(isinstance(item, Mapping) for item in items):
+        raise ApiFailure(
+            Failure(
+                Reaction.UNREADABLE,
+                f"{shorten(envelope.data)} where a list of tasks was due",
+                0,
+                200,
+                envelope.request_id,
+            )
+        )
+    return items
 
 
 def _object(envelope: Envelope) -> dict[str, Any]:

@@ -306,6 +306,16 @@ class KlingHook(_KlingBase):
         """
         return self._drive(flows.ask(self.config.routes.account_costs(start, end, resource_pack_name)))
 
+    def send(self, call: Call[T], *, attempts: int | None = None) -> T:
+        """Send one request as it is, for tools that look at what a gateway answers. A POST costs money.
+
+        :param call: of ``config.routes``.
+        :param attempts: how often a GET is tried in all; a POST is never sent twice.
+        :returns: what the answer decodes to.
+        :raises ApiFailure: with Kling's own answer, instead of an exception of Airflow's.
+        """
+        return self._try(call, attempts)
+
     def test_connection(self) -> tuple[bool, str]:
         """Try the connection with a free request and say what is wrong, if anything is."""
         from kling_provider.hooks.diagnosis import diagnose

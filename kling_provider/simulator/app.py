@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,8 @@ from kling_provider.api.endpoints import ENDPOINTS, MAX_PAGE, MAX_PAGE_SIZE, End
 from kling_provider.api.gateways import GATEWAYS, Gateway
 from kling_provider.simulator.accounts import Account
 from kling_provider.simulator.auth import authenticate
+from kling_provider.simulator.batch import PATH as MANY_TASKS
+from kling_provider.simulator.batch import many_tasks
 from kling_provider.simulator.callbacks import deliver_callbacks
 from kling_provider.simulator.control import control_routes
 from kling_provider.simulator.costs import account_costs
@@ -66,6 +69,8 @@ def _api_routes(simulation: Simulation) -> list[Route]:
     """One door per path: what each gateway offers of each endpoint."""
     paths: dict[str, _Door] = {"/account/costs": _Door(simulation, GATEWAYS["official"])}
     paths["/account/costs"].handlers["GET"] = partial(account_costs, simulation)
+    paths[MANY_TASKS] = _Door(simulation, replace(GATEWAYS["official"], signs_jwt=False))
+    paths[MANY_TASKS].handlers["GET"] = partial(many_tasks, simulation)
     for gateway in (GATEWAYS["official"], GATEWAYS["dmxapi"]):
         for endpoint in ENDPOINTS.values():
             create = gateway.path_prefix + endpoint.create_path

@@ -34,8 +34,10 @@ def authenticate(
     for account in known:
         if token == account.api_key:
             return account
-    if token.count(".") != JWT_DOTS or not jwt_allowed:
+    if token.count(".") != JWT_DOTS:
         raise Refusal(1002, "api key not found")
+    if not jwt_allowed:
+        raise Refusal(1002, "AK/SK is not supported here, create an API key")
     return _signed_by(token, known, now)
 
 

@@ -46,6 +46,8 @@ class Settings(Knobs):
     :param unique_lag: real seconds until a second create with the same external id is noticed.
     :param accepts_duplicates: never notice it.
     :param reuses_failed_id: let the external id of a failed task be used again.
+    :param tasks_see_classic: let ``GET /tasks`` of the new dialect tell tasks of the classic one.
+    :param batch_limit: ids that one ``GET /tasks`` may ask for, which Kling does not document.
     :param drops_external_id: swallow external_task_id; None: as the gateway does (dmxapi does).
     :param localised_messages: answer errors in Chinese.
     :param strict: refuse what the vendor's capability matrix does not list, and retired models.
@@ -64,6 +66,8 @@ class Settings(Knobs):
     unique_lag: Seconds = 0
     accepts_duplicates: bool = False
     reuses_failed_id: bool = False
+    tasks_see_classic: bool = True
+    batch_limit: Annotated[int, Field(ge=1)] = 50
     drops_external_id: bool | None = None
     localised_messages: bool = False
     strict: bool = False

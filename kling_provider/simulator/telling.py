@@ -1,4 +1,4 @@
-"""A task as Kling tells it, in the classic dialect."""
+"""A task as Kling tells it, in the classic dialect and in the new one."""
 
 from __future__ import annotations
 
@@ -53,6 +53,28 @@ def told(task: SimTask, skew: float, address: Address) -> dict[str, Any]:
     if task.is_terminal:
         data["final_unit_deduction"] = f"{task.units.normalize():f}" if task.status == SUCCEED else "0"
     return data
+
+
+def told_anew(task: SimTask, skew: float, address: Address) -> dict[str, Any]:
+    """The same task as the new dialect tells it.
+
+    :param task: the task.
+    :param skew: seconds the simulated server's clock is ahead.
+    :param address: makes the address of a video.
+    """
+    amount = f"{task.units.normalize():f}" if task.status == SUCCEED else "0"
+    bill = {"charge_type": "unit", "amount": amount, "package_type": task.order.endpoint.kind}
+    videos = task.video_ids if task.has_result else ()
+    return {
+        "id": task.task_id,
+        "status": "succeeded" if task.status == SUCCEED else task.status,
+        "message": task.message,
+        "create_time": _milliseconds(task.created_at + skew),
+        "update_time": _milliseconds(task.updated_at + skew),
+        "external_id": task.external_task_id or "",
+        "outputs": [{"type": "video", **_video(task, one, address)} for one in videos],
+        "billing": [bill] if task.is_terminal else [],
+    }
 
 
 def _info(task: SimTask) -> dict[str, Any]:

@@ -171,3 +171,29 @@ def test_tls_with_the_certificate_it_made() -> None:
         )
         assert answer.json()["code"] == 0
         assert server.certificate in server.connection_json()
+
+
+def test_the_new_dialect_tells_many_tasks_at_once_and_passes_over_what_it_does_not_know(
+    client: Client, kling: SimulatorServer
+) -> None:
+    first, second = client.book(external_task_id="boat"), client.book()
+    kling.finish(first)
+    told = client.ask("GET", "/tasks", params={"task_ids": f"{second},0,{first}"}).json()["data"]
+    assert [(task["id"], task["status"]) for task in told] == [(second, "submitted"), (first, "succeeded")]
+    assert told[1]["external_id"] == "boat"
+    assert told[1]["outputs"][0]["type"] == "video"
+    assert [bill["amount"] for bill in told[1]["billing"]] == ["2"]
+    by_name = client.ask("GET", "/tasks", params={"external_task_ids": f"boat,{second}"}).json()["data"]
+    assert [task["id"] for task in by_name] == [first]
+    kling.set(tasks_see_classic=False)
+    assert client.ask("GET", "/tasks", params={"task_ids": first}).json()["data"] == []
+
+
+def test_the_new_dialect_wants_ids_not_too_many_and_an_api_key(
+    client: Client, kling: SimulatorServer
+) -> None:
+    refused(client.ask("GET", "/tasks"), 400, 1201, "task_ids or external_task_ids is required")
+    kling.set(batch_limit=2)
+    refused(client.ask("GET", "/tasks", params={"task_ids": "1,2,3"}), 400, 1201, "at most 2")
+    client.token = sign_jwt(KeyPair(kling.access_key, kling.secret_key), time.time())
+    refused(client.ask("GET", "/tasks", params={"task_ids": "1"}), 401, 1002, "create an API key")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from kling_provider.api.billing import MAX_ROWS, BillingPage, billing_body, billing_path, decode_page
 from kling_provider.api.endpoints import MAX_PAGE, MAX_PAGE_SIZE, Endpoint, check_id, path_segment
 from kling_provider.api.errors import ApiFailure, Failure, InvalidRequest, Reaction, shorten, show
 from kling_provider.api.replies import Envelope
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 class Call(Generic[T]):
     """One request to Kling and the reading of its answer.
 
-    :param method: GET or POST. Only a GET may be repeated without thought.
+    :param method: GET or POST.
     :param path: absolute path on the gateway's host.
     :param decode: reads the answer's envelope.
     :param what: what is being done, for messages.
@@ -33,6 +34,7 @@ class Call(Generic[T]):
     :param endpoint: name of the endpoint.
     :param task_id: Kling's task id, if it is asked for by that.
     :param external_task_id: the caller's id, if it is sent or asked for.
+    :param only_reads: a POST that changes nothing; a GET never does.
     """
 
     method: str
@@ -44,11 +46,12 @@ class Call(Generic[T]):
     endpoint: str | None = None
     task_id: str | None = None
     external_task_id: str | None = None
+    only_reads: bool = False
 
     @property
     def may_repeat(self) -> bool:
         """Whether sending it twice does no harm."""
-        return self.method == "GET"
+        return self.method == "GET" or self.only_reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,19 @@ class Routes:
             params["resource_pack_name"] = pack
         return Call(
             "GET", self.prefix + "/account/costs", _object, "Asking for the account's costs", params=params
+        )
+
+    def billing(
+        self, kind: str, start: datetime, end: datetime, cursor: str | None = None, limit: int = MAX_ROWS
+    ) -> Call[BillingPage]:
+        """Ask for one page of what was deducted. Free, although Kling wants a POST."""
+        return Call(
+            "POST",
+            self.prefix + billing_path(kind),
+            lambda envelope: decode_page(envelope.data, kind, envelope.request_id),
+            f"Asking for the account's billing ({kind})",
+            body=billing_body(start, end, cursor, limit),
+            only_reads=True,
         )
 
 

@@ -179,9 +179,9 @@ def decode_task(data: object, endpoint: str, request_id: str | None) -> KlingTas
         videos=videos,
         **others,
         data={name: item for name, item in data.items() if name not in _KNOWN},
-        units=_units(data.get("final_unit_deduction")),
-        created_at=_time(data.get("created_at")),
-        updated_at=_time(data.get("updated_at")),
+        units=read_decimal(data.get("final_unit_deduction")),
+        created_at=read_time(data.get("created_at")),
+        updated_at=read_time(data.get("updated_at")),
         request_id=request_id,
     )
     if task.is_successful and not (videos or any(others.values())):
@@ -235,16 +235,17 @@ def _seconds(value: object) -> float | None:
     return seconds if isfinite(seconds) else None  # NaN is not JSON
 
 
-def _units(value: object) -> Decimal | None:
+def read_decimal(value: object) -> Decimal | None:
+    """Read a number as Kling tells it, most often as text; None for anything else."""
     try:
-        units = Decimal(str(value))
+        number = Decimal(str(value))
     except InvalidOperation:
         return None
-    return units if units.is_finite() else None
+    return number if number.is_finite() else None
 
 
-def _time(value: object) -> datetime | None:
-    """Kling tells milliseconds."""
+def read_time(value: object) -> datetime | None:
+    """Read a time as Kling tells it, in milliseconds; None for anything else."""
     try:
         return datetime.fromtimestamp(int(str(value)) / 1000, UTC) if value else None
     except (ValueError, OverflowError, OSError):

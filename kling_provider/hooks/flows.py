@@ -11,15 +11,17 @@ import random
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
+from kling_provider.api.billing import MAX_BILLING_PAGES, BillingRow, unreadable
 from kling_provider.api.calls import Call
 from kling_provider.api.errors import ApiFailure
 from kling_provider.api.polling import NOT_FOUND_GRACE_SECONDS, Decision, TaskPoller, Wait
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingError, from_failure
 from kling_provider.hooks.config import KlingConfig
-from kling_provider.hooks.names import checked_endpoint, checked_id
+from kling_provider.hooks.names import checked, checked_endpoint, checked_id
 from kling_provider.hooks.outcomes import finished_task
 
 log = logging.getLogger(__name__)
@@ -93,6 +95,24 @@ def ask(call: Call[T]) -> Flow[T]:
     except ApiFailure as error:
         raise call_error(error, call)
     return answer
+
+
+def billing(config: KlingConfig, start: datetime, end: datetime, kind: str) -> Flow[list[BillingRow]]:
+    """Read all pages of what was deducted; a list that does not end is an error, because sums are made of it."""
+    rows: list[BillingRow] = []
+    cursor: str | None = None
+    seen: set[str | None] = set()
+    while cursor not in seen and len(seen) < MAX_BILLING_PAGES:
+        seen.add(cursor)
+        call = checked(lambda at: config.routes.billing(kind, start, end, at), cursor)
+        page = yield from ask(call)
+        rows += page.rows
+        cursor = page.next_cursor
+        if cursor is None:
+            return rows
+    raise call_error(
+        unreadable(f"after {len(seen)} pages the cursor {cursor!r} leads on, or round again"), call
+    )
 
 
 def call_error(error: ApiFailure, call: Call[Any]) -> KlingError:

@@ -24,6 +24,7 @@ from airflow.providers.http.hooks.http import HttpHook
 
 from kling_provider import __version__
 from kling_provider.api.auth import KeyPair, TokenSource
+from kling_provider.api.billing import BillingKind, BillingRow
 from kling_provider.api.calls import Call
 from kling_provider.api.errors import ApiFailure, Failure, Reaction
 from kling_provider.api.polling import Decision, TaskPoller
@@ -306,6 +307,19 @@ class KlingHook(_KlingBase):
         """
         return self._drive(flows.ask(self.config.routes.account_costs(start, end, resource_pack_name)))
 
+    def get_billing(
+        self, start: datetime, end: datetime, *, kind: BillingKind = "package"
+    ) -> list[BillingRow]:
+        """Ask for every deduction of a period. Free.
+
+        :param start: begin of the period.
+        :param end: end of the period.
+        :param kind: ``package`` for units of resource packs, ``balance`` for money of the account.
+        :returns: all rows, in Kling's order, which is not documented.
+        :raises KlingUnreadableResponseError: if Kling's pages do not end.
+        """
+        return self._drive(flows.billing(self.config, start, end, kind))
+
     def send(self, call: Call[T], *, attempts: int | None = None) -> T:
         """Send one request as it is, for tools that look at what a gateway answers. A POST costs money.
 
@@ -556,6 +570,12 @@ class KlingAsyncHook(_KlingBase):
         """See :meth:`KlingHook.get_account_costs`."""
         config = await self.get_config()
         return await self._drive(flows.ask(config.routes.account_costs(start, end, resource_pack_name)))
+
+    async def get_billing(
+        self, start: datetime, end: datetime, *, kind: BillingKind = "package"
+    ) -> list[BillingRow]:
+        """See :meth:`KlingHook.get_billing`."""
+        return await self._drive(flows.billing(await self.get_config(), start, end, kind))
 
     async def test_connection(self) -> tuple[bool, str]:
         """See :meth:`KlingHook.test_connection`."""

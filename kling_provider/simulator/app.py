@@ -15,12 +15,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from kling_provider.api.billing import BILLING_PATHS
 from kling_provider.api.endpoints import ENDPOINTS, MAX_PAGE, MAX_PAGE_SIZE, Endpoint
 from kling_provider.api.gateways import GATEWAYS, Gateway
 from kling_provider.simulator.accounts import Account
 from kling_provider.simulator.auth import authenticate
 from kling_provider.simulator.batch import PATH as MANY_TASKS
 from kling_provider.simulator.batch import many_tasks
+from kling_provider.simulator.billing import billing
 from kling_provider.simulator.callbacks import deliver_callbacks
 from kling_provider.simulator.control import control_routes
 from kling_provider.simulator.costs import account_costs
@@ -71,6 +73,9 @@ def _api_routes(simulation: Simulation) -> list[Route]:
     paths["/account/costs"].handlers["GET"] = partial(account_costs, simulation)
     paths[MANY_TASKS] = _Door(simulation, replace(GATEWAYS["official"], signs_jwt=False))
     paths[MANY_TASKS].handlers["GET"] = partial(many_tasks, simulation)
+    for kind, path in BILLING_PATHS.items():
+        paths[path] = _Door(simulation, GATEWAYS["official"])
+        paths[path].handlers["POST"] = partial(billing, simulation, kind)
     for gateway in (GATEWAYS["official"], GATEWAYS["dmxapi"]):
         for endpoint in ENDPOINTS.values():
             create = gateway.path_prefix + endpoint.create_path

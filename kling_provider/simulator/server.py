@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import uvicorn
 
+from kling_provider.api.billing import BILLING_PATHS
 from kling_provider.simulator.accounts import Account, Charge
 from kling_provider.simulator.app import create_app
 from kling_provider.simulator.connection import Auth, connection_json, connection_uri
@@ -215,8 +216,11 @@ class SimulatorServer:
 
     @property
     def creates(self) -> list[Recorded]:
-        """The requests that ask for a task (POST)."""
-        return [request for request in self.requests if request.method == "POST"]
+        """The requests that ask for a task (POST); not those that ask for the billing."""
+        billing = BILLING_PATHS.values()
+        return [
+            request for request in self.requests if request.method == "POST" and request.path not in billing
+        ]
 
     @property
     def tasks(self) -> list[SimTask]:

@@ -40,6 +40,8 @@ class Settings(Knobs):
         Without it, the endpoint's usual time, give or take 10 %.
     :param concurrency: slots per account and kind.
     :param balance_units: units the account has in all; more is refused with 1102. None: never used up.
+    :param pays_with: what the account is billed by: units of a ``package``, or money of its ``balance``.
+    :param price_factor: what a task costs, as a multiple of the published price.
     :param list_order: order of the list answers, which Kling does not document.
     :param lookup_lag: real seconds until a new task can be found by external id or in the list.
     :param query_lag: real seconds until a new task can be found by its own id.
@@ -60,6 +62,8 @@ class Settings(Knobs):
     task_seconds: Seconds | dict[str, Seconds] | None = None
     concurrency: Annotated[int, Field(ge=0)] = 20
     balance_units: Decimal | None = None
+    pays_with: Literal["package", "balance"] = "package"
+    price_factor: Annotated[Decimal, Field(gt=0)] = Decimal(1)
     list_order: Literal["newest", "oldest", "shuffled"] = "newest"
     lookup_lag: Seconds = 0
     query_lag: Seconds = 0

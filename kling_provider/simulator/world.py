@@ -75,6 +75,7 @@ class World:
         external = None if drops_id else order.external_task_id
         if external is not None and self._is_taken(account.name, external, now):
             raise duplicate(external)
+        order = replace(order, units=order.units and order.units * self.settings.price_factor)
         balance = self.settings.balance_units
         if balance is not None and self.spent(account.name) + (order.units or 0) > balance:
             raise Refusal(1102, "Account balance not enough")

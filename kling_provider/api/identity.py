@@ -83,7 +83,7 @@ def external_task_id(namespace: str, identity: TaskIdentity, request_digest: str
         identity.clear_no,
         identity.fail_no,
     ]
-    return f"af1-{_digest(namespace, 6)}-{_digest(_canonical(parts), 16)}-{request_digest}"
+    return f"{namespace_prefix(namespace)}{_digest(_canonical(parts), 16)}-{request_digest}"
 
 
 def digest_request(endpoint: str, dialect: str, request: Mapping[str, object]) -> str:
@@ -103,6 +103,19 @@ def digest_request(endpoint: str, dialect: str, request: Mapping[str, object]) -
 def is_derived(external_id: str) -> bool:
     """Whether an external_task_id has the format of a derived one."""
     return _DERIVED.fullmatch(external_id) is not None
+
+
+def namespace_prefix(namespace: str) -> str:
+    """What every derived id of a namespace begins with.
+
+    :param namespace: the connection's extra ``namespace``.
+    """
+    return f"af1-{_digest(namespace, 6)}-"
+
+
+def identity_of(external_id: str) -> str | None:
+    """The part of a derived id that says which piece of work it is; None for any other id."""
+    return external_id.split("-")[2] if is_derived(external_id) else None
 
 
 def check_user_id(value: str) -> str:

@@ -1,0 +1,63 @@
+"""All tasks of an account, walked page by page through the list of every endpoint."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kling_provider.api.endpoints import ENDPOINTS, MAX_PAGE_SIZE
+from kling_provider.api.tasks import KlingTask
+from kling_provider.exceptions import KlingBadRequestError
+
+if TYPE_CHECKING:
+    from kling_provider.hooks.kling import KlingHook
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the lists told.
+
+    :param tasks: each once, anybody's.
+    :param is_complete: whether every list was read to its end.
+    """
+
+    tasks: tuple[KlingTask, ...]
+    is_complete: bool
+
+
+def list_account(hook: KlingHook, *, max_pages: int = 100) -> Listing:
+    """List the tasks of every endpoint of the table. Free; 500 tasks a request.
+
+    Their order is not documented and records outlive results by months, so the lists are read to their ends.
+
+    :param hook: of the connection.
+    :param max_pages: so many pages per endpoint at most; what lies beyond is left out, with a warning.
+    :raises KlingBadRequestError: if this gateway shows no external_task_id: nobody can tell whose a task is.
+    """
+    config = hook.config
+    rows = [row for row in ENDPOINTS.values() if config.external_id_for(row) != "none"]
+    if not rows:
+        raise KlingBadRequestError(
+            f"Gateway {config.gateway.name!r} is not known to show external_task_ids, so tasks of this deployment "
+            'cannot be told from others. If yours does, set the extra external_id to "lookup" or "list" '
+            "(python -m kling_provider.probe finds out)."
+        )
+    found: dict[str, KlingTask] = {}
+    is_complete = len(rows) == len(ENDPOINTS)
+    for row in rows:
+        for page in range(1, max_pages + 1):
+            tasks = hook.list_tasks(row.name, page=page, page_size=MAX_PAGE_SIZE)
+            # A short page is no end: unreadable tasks are left out of it. A gateway that does not know pages
+            # tells the first one for ever.
+            if all(task.task_id in found for task in tasks):
+                break
+            found.update((task.task_id, task) for task in tasks)
+        else:
+            is_complete = False
+            log.warning(
+                "The list of %s goes on after %d pages; the rest is not looked at.", row.name, max_pages
+            )
+    return Listing(tuple(found.values()), is_complete)

@@ -1,0 +1,76 @@
+"""The whole account is listed: every endpoint, every page, nothing twice, and never without an end."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.hooks import listing
+from kling_provider.hooks.kling import KlingHook
+from kling_provider.hooks.listing import list_account
+
+
+@pytest.fixture
+def pages_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "MAX_PAGE_SIZE", 2)
+
+
+def book(kling, count):
+    ids = [KlingHook().submit("text2video", {"prompt": "a boat"}).task_id for _ in range(count)]
+    picture = {"image": "https://pictures.example/a.jpg"}
+    return {*ids, KlingHook().submit("image2video", picture).task_id}
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest", "shuffled"])
+@pytest.mark.parametrize("count", [3, 4])
+def test_every_task_of_every_endpoint_is_listed(
+    kling_simulator, kling_connection, pages_of_two, order, count
+):
+    ids = book(kling_simulator, count)
+    kling_simulator.set(list_order=order)
+    found = list_account(KlingHook())
+    assert sorted(task.task_id for task in found.tasks) == sorted(ids)
+    assert found.is_complete
+
+
+def test_a_task_that_cannot_be_read_does_not_end_the_list(kling_simulator, kling_connection, pages_of_two):
+    tasks = list(book(kling_simulator, 5))
+    newest = max(
+        (task for task in kling_simulator.tasks if task.endpoint == "text2video"),
+        key=lambda one: one.created_at,
+    )
+    kling_simulator.change(newest.task_id, no_result=True, status="succeed")
+    found = {task.task_id for task in list_account(KlingHook()).tasks}
+    assert found == set(tasks) - {newest.task_id}
+
+
+def test_the_pages_are_bounded_and_what_is_left_out_is_said(
+    kling_simulator, kling_connection, pages_of_two, caplog
+):
+    book(kling_simulator, 5)
+    with caplog.at_level(logging.WARNING):
+        found = list_account(KlingHook(), max_pages=2)
+    assert not found.is_complete
+    assert len(found.tasks) == 5
+    assert "The list of text2video goes on after 2 pages" in caplog.text
+
+
+def test_a_gateway_that_does_not_know_pages_ends_all_the_same(official):
+    hook = KlingHook()
+    hook.submit("image2video", {"image": "https://pictures.example/a.jpg"})
+    real = hook.list_tasks
+    hook.list_tasks = lambda name, *, page, page_size: real(name, page=1, page_size=page_size)
+    found = list_account(hook)
+    assert (len(found.tasks), found.is_complete) == (1, True)
+
+
+def test_only_endpoints_that_show_external_ids_are_asked(kling_simulator, monkeypatch):
+    extra = {"external_id": {"text2video": "list"}}
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", kling_simulator.connection_json("custom", **extra))
+    assert not list_account(KlingHook()).is_complete
+    assert {request.path for request in kling_simulator.requests} == {"/v1/videos/text2video"}
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", kling_simulator.connection_json("custom"))
+    with pytest.raises(KlingBadRequestError, match='set the extra external_id to "lookup" or "list"'):
+        list_account(KlingHook())

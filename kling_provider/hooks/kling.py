@@ -577,6 +577,10 @@ class KlingAsyncHook(_KlingBase):
         """See :meth:`KlingHook.get_billing`."""
         return await self._drive(flows.billing(await self.get_config(), start, end, kind))
 
+    async def send(self, call: Call[T], *, attempts: int | None = None) -> T:
+        """See :meth:`KlingHook.send`."""
+        return await self._try(call, attempts)
+
     async def test_connection(self) -> tuple[bool, str]:
         """See :meth:`KlingHook.test_connection`."""
         return await asyncio.to_thread(KlingHook(self.kling_conn_id).test_connection)

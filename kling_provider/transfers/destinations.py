@@ -27,6 +27,15 @@ _EXTRAS = {
 _believed: dict[tuple[str, str | None], float] = {}
 
 
+def storage_path(uri: str, conn_id: str | None) -> ObjectStoragePath:
+    """The path at a URI. Airflow 3.0 takes a ``conn_id`` of None for one, and not what stands in the URI.
+
+    :param uri: of object storage; may name a connection itself (``s3://conn@bucket/...``).
+    :param conn_id: Airflow connection, or None.
+    """
+    return ObjectStoragePath(uri) if conn_id is None else ObjectStoragePath(uri, conn_id=conn_id)
+
+
 def check_destination(destination: str, storage_conn_id: str | None = None) -> None:
     """Write a small file next to where results are to go, and remove it.
 
@@ -74,7 +83,7 @@ def _check_folder(folder: Path) -> None:
 
 def _check_store(destination: str, storage_conn_id: str | None) -> None:
     name = f".kling-check-{secrets.token_hex(4)}"
-    path = ObjectStoragePath(f"{destination.rstrip('/')}/{name}", conn_id=storage_conn_id)
+    path = storage_path(f"{destination.rstrip('/')}/{name}", storage_conn_id)
     if path.protocol not in ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"):  # those have no folders
         path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:

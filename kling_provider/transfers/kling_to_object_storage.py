@@ -34,6 +34,7 @@ from kling_provider.exceptions import (
     KlingUnreadableResponseError,
 )
 from kling_provider.transfers.containers import MediaType, NotMedia, recognise
+from kling_provider.transfers.destinations import storage_path
 from kling_provider.waiting import TaskRef
 
 #: What a result may hold at most, in bytes (4 GiB).
@@ -240,7 +241,7 @@ class KlingToObjectStorageOperator(BaseOperator):
                 f"destination={show(self.destination, 80)} with filename={show(self.filename, 80)} leads "
                 "out of its folder ('..'). Write the folder out."
             )
-        return ObjectStoragePath(folder.rstrip("/") + "/" + name, conn_id=self.storage_conn_id)
+        return storage_path(folder.rstrip("/") + "/" + name, self.storage_conn_id)
 
     def _stored(self, task: KlingTask, index: int, item: _Item) -> tuple[ObjectStoragePath, MediaType] | None:
         """Find the file where an earlier try put it. Files appear whole, so one that is there is whole.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from kling_provider.transfers.destinations import storage_path
 
 #: What may stand between an id and the rest of a name.
 _BETWEEN = re.compile(r"[-_.=]+")
@@ -25,7 +25,7 @@ def stored_task_ids(destination: str, storage_conn_id: str | None = None) -> set
     :returns: empty where the folder does not exist.
     """
     folder = destination if "://" in destination else f"file://{os.path.abspath(destination)}"
-    path = ObjectStoragePath(folder, conn_id=storage_conn_id)
+    path = storage_path(folder, storage_conn_id)
     store = path.fs
     store.invalidate_cache()  # another worker may have stored since this process looked last
     root = path.path.rstrip("/")

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
+from kling_provider.api.identity import TaskIdentity, digest_request, external_task_id
+from kling_provider.hooks.kling import KlingHook
 from kling_provider.simulator.server import SimulatorServer
 
 DAGS = Path(__file__).parent.parent / "dags"
@@ -192,9 +195,178 @@ def test_a_batch_that_cannot_pay_for_one_video_stops_politely(
     assert kling_simulator.creates == []
 
 
+def paid_before(
+    kling: SimulatorServer,
+    identity: TaskIdentity,
+    namespace: str = "",
+    outcome: str = "succeed",
+    prompt: str = "a boat",
+) -> str:
+    """Make a task as an earlier run of some DAG would have, to its end; gives its id."""
+    request = {"prompt": prompt, "model_name": "kling-v2-6"}
+    external_id = external_task_id(namespace, identity, digest_request("text2video", "classic", request))
+    task_id = KlingHook().submit("text2video", request, external_task_id=external_id).task_id
+    kling.change(task_id, status=outcome)
+    return task_id
+
+
+def work(number: int) -> TaskIdentity:
+    return TaskIdentity("some_dag", "scheduled__2026-10-01", "submit", map_index=number)
+
+
+def put(folder: Path, task_id: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{task_id}-8901.mp4").write_bytes(b"stored by its own DAG")
+
+
+def test_a_paid_video_that_nobody_collected_is_stored_once_and_nothing_is_paid(
+    metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path
+) -> None:
+    have, missing = (paid_before(kling_simulator, work(number)) for number in (1, 2))
+    paid_before(kling_simulator, work(3), outcome="failed")
+    paid_before(kling_simulator, work(4), namespace="other-team")
+    kling_simulator.next_task("stuck")
+    paid_before(kling_simulator, work(5), outcome="processing")
+    KlingHook().submit("text2video", {"prompt": "made by hand"}, external_task_id="by-hand")
+    put(stored / "2026-10-01", have)
+    creates, charges = len(kling_simulator.creates), len(kling_simulator.charges)
+
+    values = run(load("kling_reconcile"), older_than_hours=0)
+    assert values["due"] == [
+        {
+            "task_id": missing,
+            "endpoint": "text2video",
+            "external_task_id": values["due"][0]["external_task_id"],
+        }
+    ]
+    ((entry,),) = values["store"]
+    check_file(entry, stored / "reconciled")
+    assert entry["task_id"] == missing
+    report = values["report"]
+    assert (report["stored"], report["lost"], report["deleted_soon"]) == ([missing], [], [])
+    assert (report["listed"], report["is_complete"]) == (6, True)
+
+    again = load("kling_reconcile").test(run_conf={"older_than_hours": 0})
+    assert str(again.state) == "success"
+    instances = {ti.task_id: ti for ti in again.get_task_instances()}
+    assert str(instances["store"].state) == "skipped"
+    assert stored_xcom(instances["report"])["stored"] == []
+    assert len(list(stored.rglob("*.mp4"))) == 2
+    assert (len(kling_simulator.creates), len(kling_simulator.charges)) == (creates, charges)
+
+
+def test_a_running_dag_gets_its_chance_first(
+    metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path
+) -> None:
+    paid_before(kling_simulator, work(1))
+    done = load("kling_reconcile").test()
+    instances = {ti.task_id: ti for ti in done.get_task_instances()}
+    assert stored_xcom(instances["due"]) == []
+    assert str(instances["report"].state) == "success"
+
+
+def test_what_is_deleted_soon_and_what_is_lost_is_said_loudly(
+    metadata_database: None,
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    stored: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    soon, lost = (paid_before(kling_simulator, work(number)) for number in (1, 2))
+    tasks = kling_simulator.simulation.world.tasks
+    tasks[soon].updated_at -= 28 * 86400
+    tasks[lost].updated_at -= 31 * 86400
+    report = run(load("kling_reconcile"))["report"]
+    assert (report["stored"], report["deleted_soon"], report["lost"]) == ([soon], [soon], [lost])
+    assert f"Task {soon} of text2video was ready on" in caplog.text
+    assert f"Task {lost} of text2video (1.5 units) was ready on" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["kling_reconcile", "kling_audit"])
+def test_a_gateway_that_shows_no_external_ids_has_no_accounts_to_keep_and_says_so(
+    name: str,
+    metadata_database: None,
+    kling_simulator: SimulatorServer,
+    stored: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", kling_simulator.connection_json("dmxapi"))
+    done = load(name).test()
+    assert str(done.state) == "failed"
+    assert "is not known to show external_task_ids" in capsys.readouterr().out
+    assert kling_simulator.requests == []
+
+
+def test_an_audit_finds_what_was_not_collected_paid_twice_and_priced_otherwise(
+    metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path
+) -> None:
+    fine = paid_before(kling_simulator, work(1))
+    missing = paid_before(kling_simulator, work(2))
+    kling_simulator.set(accepts_duplicates=True)
+    first, second = (book_again(kling_simulator, work(3)) for _ in range(2))
+    kling_simulator.set(price_factor=2)
+    dear = paid_before(kling_simulator, work(4))
+    paid_before(kling_simulator, work(5), outcome="failed")
+    paid_before(kling_simulator, work(6), namespace="other-team")
+    for task_id in (fine, first, second, dear):
+        put(stored / "2026-10-01", task_id)
+    before = len(kling_simulator.creates)
+
+    values = run(load("kling_audit"), older_than_hours=0)
+    told = values["compare"]
+    assert told["paid"] == {"tasks": 5, "units": "9.0", "amounts": {}}
+    assert [paid["task_id"] for paid in told["not_collected"]] == [missing]
+    ((twice),) = told["paid_twice"]
+    assert (twice["is_same_request"], {one["task_id"] for one in twice["tasks"]}) == (True, {first, second})
+    (difference,) = told["estimates"]["differences"]
+    assert (difference["task_id"], difference["estimated"], difference["charged"]) == (dear, "1.5", "3")
+    assert (told["not_ours"]["tasks"], told["unlisted"]["tasks"], told["failed"]) == (1, 0, [])
+    assert values["report"] == {
+        "paid, not collected": 1,
+        "paid twice": 1,
+        "charged although failed": 0,
+        "charge is not the estimate": 1,
+    }
+    assert len(kling_simulator.creates) == before
+
+    failing = load("kling_audit").test(run_conf={"older_than_hours": 0, "fail_on_findings": True})
+    assert str(failing.state) == "failed"
+    empty = run(
+        load("kling_audit"), start="2026-01-01T00:00:00Z", end="2026-01-02T00:00:00Z", fail_on_findings=True
+    )
+    assert empty["compare"]["rows"] == 0
+
+
+def book_again(kling: SimulatorServer, identity: TaskIdentity) -> str:
+    """Make a task as a client would that does not look before it sends again."""
+    digest = digest_request("text2video", "classic", {"prompt": "twice"})
+    body = {
+        "prompt": "twice",
+        "model_name": "kling-v2-6",
+        "external_task_id": external_task_id("", identity, digest),
+    }
+    answer = requests.post(
+        f"{kling.url}/v1/videos/text2video",
+        json=body,
+        headers={"Authorization": f"Bearer {kling.api_key}"},
+        timeout=10,
+    )
+    task_id = str(answer.json()["data"]["task_id"])
+    kling.finish(task_id)
+    return task_id
+
+
 def test_every_example_is_read_without_errors_and_does_nothing_while_it_is() -> None:
     names = sorted(path.stem for path in DAGS.glob("*.py"))
-    assert names == ["kling_batch", "kling_image_to_video", "kling_one_step", "kling_text_to_video"]
+    assert names == [
+        "kling_audit",
+        "kling_batch",
+        "kling_image_to_video",
+        "kling_one_step",
+        "kling_reconcile",
+        "kling_text_to_video",
+    ]
     for name in names:
         assert load(name).dag_id == name
 

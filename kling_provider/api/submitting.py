@@ -10,6 +10,8 @@ Rules
   * A task that is found is taken over only if it echoes our id, has not failed and its result is still there.
   * The list is a second witness: it may show our task although the look-up does not; an earlier try's task
     with another request; or that this gateway keeps no ids at all.
+  * A repeated POST whose answer does not show our id may be the second payment, because nothing that was asked
+    before could tell: that is said, unless the list rules it out.
 """
 
 from __future__ import annotations
@@ -110,6 +112,9 @@ class StillUnclear:
     failure: Failure
 
 
+#: The failure of a submit that an earlier try may have sent, and whose answer this one does not know.
+EARLIER_TRY = Failure(Reaction.SERVER, "an earlier try may have sent this, and its answer is not known")
+
 Step = Post | LookUp | CheckList
 Outcome = Submitted | Refused | NotThere | StillUnclear | Unknown | PerhapsTwice | UsedUp | OtherRequest
 
@@ -123,7 +128,8 @@ class Memory:
     """What a submit remembers while it has given its worker back: plain values.
 
     :param posts: POSTs that may have been booked, in this try.
-    :param refusals: POSTs that were refused because all slots were taken or for their pace.
+    :param refusals: POSTs that were refused because all slots were taken or for their pace, and the look-ups
+        before them.
     :param question: what is being found out.
     :param looks: look-ups that were made for it.
     :param failure: the answer that raised the question.
@@ -189,6 +195,7 @@ class Submission:
         booked = not is_first if may_be_booked is None else may_be_booked
         self.memory = memory or Memory(may_be_booked=booked)
         self._last_lookup_failed = False
+        self._is_ruled_out = False
         self._may_resign = can_resign
 
     def start(self) -> Step:
@@ -201,8 +208,9 @@ class Submission:
 
     def on_booked(self, task: KlingTask) -> Outcome:
         """The POST was answered with a task."""
-        if self.memory.posts and self.memory.failure and task.external_task_id != self._external_task_id:
-            return PerhapsTwice(task, self.memory.failure)
+        is_repeated = self.memory.posts or (self.memory.may_be_booked and not self._is_ruled_out)
+        if is_repeated and task.external_task_id != self._external_task_id:
+            return PerhapsTwice(task, self.memory.failure or EARLIER_TRY)
         return Submitted(task, "posted")
 
     def on_post_failure(self, failure: Failure) -> Step | Outcome:
@@ -219,8 +227,7 @@ class Submission:
             return self._ask("exists", failure)
         if failure.reaction is Reaction.RESIGN and self._may_resign:  # a token may end during a long upload
             return self._ask("key", failure)
-        if failure.is_slot_refusal:
-            self._note(refusals=self.memory.refusals + 1)
+        self._count_refusal(failure)
         is_repeated = self.memory.posts or self.memory.may_be_booked
         if is_repeated and not failure.never_sent:
             return self._ask("refused", failure)  # words unknown to us may be about the id
@@ -238,13 +245,14 @@ class Submission:
             )
         if task.status == FAILED or self._is_gone(task):
             return UsedUp(task)
-        return Submitted(task, "unclear" if self._is_first and self.memory.posts else "existed")
+        return Submitted(task, "unclear" if self.memory.posts else "existed")
 
     def on_lookup_failure(self, failure: Failure) -> Step | Outcome:
         """The look-up gave no task: not found, or no answer."""
         is_missing = failure.reaction is Reaction.NOT_FOUND
         if self.memory.question == "before":
             if not is_missing:
+                self._count_refusal(failure)
                 return Refused(failure)
             return CheckList() if self.memory.may_be_booked or self.memory.posts else Post()
         self._last_lookup_failed = not is_missing
@@ -259,7 +267,8 @@ class Submission:
         :param tasks: of the page, or None if it could not be had: it is a second witness only.
         :param since: epoch seconds at Kling since which a POST of ours may have been booked.
         """
-        tasks = tasks or ()
+        if tasks is None:
+            return Post()
         kept = [task for task in tasks if task.external_task_id]
         for task in kept:
             if task.external_task_id == self._external_task_id:
@@ -285,6 +294,7 @@ class Submission:
                     request_id=recent[0].request_id,
                 )
             )
+        self._is_ruled_out = all(task.external_task_id for task in recent)
         return Post()
 
     def _ask(self, question: Question, failure: Failure | None = None) -> Step:
@@ -328,6 +338,11 @@ class Submission:
                 self._may_resign = False
                 return Post(fresh=True)
         return Refused(failure)
+
+    def _count_refusal(self, failure: Failure) -> None:
+        """Look-ups count as well: a caller that waits for a slot would else wait for ever."""
+        if failure.is_slot_refusal:
+            self._note(refusals=self.memory.refusals + 1)
 
     def _note(self, **changes: Any) -> None:
         self.memory = replace(self.memory, **changes)

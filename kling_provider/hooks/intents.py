@@ -75,6 +75,11 @@ class Intent:
             raise self._another_request()
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether anything was written down for this work."""
+        return bool(self._record)
+
+    @property
     def was_cleared(self) -> bool:
         """Whether a person has cleared the task since the record was written."""
         return bool(self._record) and self._work.max_tries > int(self._record.get("max_tries", 0))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from kling_provider.api.auth import KeyPair
 from kling_provider.api.endpoints import MAX_PAGE_SIZE, Endpoint
@@ -103,10 +104,15 @@ def submit(
         return Done(earlier, adopted=True)
     for number, external_id in _ids(prepared, work, memory.fail_no if memory else 0):
         may_be_booked = intent.may_be_booked(external_id)
+        if may_be_booked and memory:
+            may_be_booked = memory.may_be_booked  # what stands in the record may be of this very try
+        # A try may run again under its own number, after a lost message of Airflow's: then there is a record.
+        is_first = work.is_first and number == 0 and (memory is not None or not intent.is_recorded)
+        posted_at = intent.posted_at
         machine = Submission(
             external_task_id=external_id,
             can_look_up=True,
-            is_first=work.is_first and number == 0,
+            is_first=is_first,
             may_be_booked=may_be_booked,
             is_gone=lambda task: is_gone(config, task),
             other_request=prepared.other_request(work),
@@ -127,9 +133,8 @@ def submit(
             continue
         existed = isinstance(outcome, Submitted) and outcome.how == "existed"
         is_mistake = existed and on_existing == "error" and prepared.own_id is not None
-        refuse = is_mistake and not _is_ours(outcome, work, may_be_booked)
-        if refuse:
-            yield Do(intent.forget)
+        refuse = is_mistake and not _is_ours(outcome, work, may_be_booked, posted_at)
+        yield Do(intent.forget if refuse else partial(intent.after_post, outcome))
         task = task_or_raise(outcome, config, prepared, external_id, refuse_existing=refuse)
         if existed:
             _tell_age(task, work)
@@ -273,9 +278,7 @@ def _run(
                 since = machine.memory.posted_at or intent.posted_at or work.since or started - 3600
                 tasks = yield from _first_page(config, prepared.endpoint)
                 step = machine.on_listed(tasks, since - CLOCK_SKEW_SECONDS)
-    outcome = step
-    yield Do(lambda: intent.after_post(outcome))
-    return outcome
+    return step
 
 
 def _post(
@@ -330,14 +333,17 @@ def _ids(prepared: PreparedSubmit, work: Work, start: int) -> Iterator[tuple[int
         yield number, prepared.id_for(replace(work.identity, fail_no=number))
 
 
-def _is_ours(outcome: Outcome, work: Work, may_be_booked: bool | None) -> bool:
-    """Whether a task with the caller's own id was made by an earlier try of this very work."""
-    if work.is_first or not isinstance(outcome, Submitted):
+def _is_ours(outcome: Outcome, work: Work, may_be_booked: bool | None, posted_at: float | None) -> bool:
+    """Whether a task with the caller's own id was made by an earlier try of this very work.
+
+    :param may_be_booked: whether the record has a POST of an earlier try; None: there is no record.
+    :param posted_at: epoch seconds of that POST.
+    """
+    was_sent = not work.is_first if may_be_booked is None else may_be_booked
+    if not was_sent or not isinstance(outcome, Submitted):
         return False
-    if may_be_booked is not None:
-        return may_be_booked
-    created = outcome.task.created_at
-    return created is None or work.since is None or created.timestamp() >= work.since - CLOCK_SKEW_SECONDS
+    created, since = outcome.task.created_at, posted_at or work.since
+    return created is None or since is None or created.timestamp() >= since - CLOCK_SKEW_SECONDS
 
 
 def _tell_used_up(task: KlingTask, config: KlingConfig) -> None:

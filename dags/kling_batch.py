@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
-from airflow.sdk import DAG, Param, Variable, task
+from airflow.sdk import DAG, Param, Variable, task, task_group
 
 from kling_provider.api.pricing import USD_PER_VIDEO_UNIT
 from kling_provider.hooks.kling import KlingHook
@@ -57,6 +57,14 @@ def affordable(names: list[str], max_units: float | None) -> list[str]:
             left_out,
         )
     return kept
+
+
+def of_each(values: Any, kind: type) -> list[Any]:
+    """What the tasks of a mapped group returned: Airflow gives None for none of them, and the bare value for one."""
+    if values is None:
+        return []
+    values = [values] if isinstance(values, dict) else list(values)
+    return values if all(isinstance(value, kind) for value in values) else [values]
 
 
 with DAG(
@@ -114,24 +122,32 @@ with DAG(
     pictures = list_pictures()
     balance >> pictures
 
-    videos = KlingImageToVideoOperator.partial(
-        task_id="video",
-        prompt="{{ params.prompt }}",
-        wait_for_completion=True,
-        pool="kling",
-        max_units=5,
-        **REQUEST,
-    ).expand_kwargs(pictures)
+    @task_group
+    def clip(image: str, idempotency_key: str) -> Any:
+        """One picture: a video that is stored as soon as it is made, whatever becomes of the others."""
+        video = KlingImageToVideoOperator(
+            task_id="video",
+            image=image,
+            idempotency_key=idempotency_key,
+            prompt="{{ params.prompt }}",
+            wait_for_completion=True,
+            pool="kling",
+            max_units=5,
+            **REQUEST,
+        )
+        store = KlingToObjectStorageOperator(
+            task_id="store",
+            task=video.output,
+            destination="{{ var.value.get('kling_destination', 'file:///tmp/kling') }}/{{ dag_run.run_after | ds }}/",
+        )
+        return {"tasks": video.output, "manifests": store.output}
 
-    stored = KlingToObjectStorageOperator.partial(
-        task_id="store",
-        destination="{{ var.value.get('kling_destination', 'file:///tmp/kling') }}/{{ dag_run.run_after | ds }}/",
-    ).expand(task=videos.output)
-
-    @task
-    def report(tasks: Any, manifests: Any) -> dict[str, Any]:
+    @task(trigger_rule="none_skipped")  # failed ones are told of, not waited for
+    def report(pictures: Any, tasks: Any, manifests: Any) -> dict[str, Any]:
+        tasks, manifests = of_each(tasks, dict), of_each(manifests, list)
         units = sum((Decimal(done["units"] or 0) for done in tasks), Decimal(0))
         return {
+            "asked": len(pictures),
             "videos": sum(len(files) for files in manifests),
             "bytes": sum(file["bytes"] for files in manifests for file in files),
             "units": str(units),
@@ -139,4 +155,13 @@ with DAG(
             "uris": [file["uri"] for files in manifests for file in files],
         }
 
-    report(videos.output, stored.output)
+    @task
+    def all_stored(report: Any) -> None:
+        if missing := report["asked"] - report["videos"]:
+            raise AirflowFailException(
+                f"{missing} of {report['asked']} videos are not stored. The others are: see the report. Look at the "
+                "tasks of clip that have failed; clear them once the cause is gone, which pays nothing twice."
+            )
+
+    clips: Any = clip.expand_kwargs(pictures)
+    all_stored(report(pictures, **clips))

@@ -279,7 +279,7 @@ class Chaos:
         waiting = {ti["map_index"] for ti in instances if ti["state"] == "deferred"} & self._to_clear
         if waiting:
             self._to_clear -= waiting
-            self._clear([("video", index) for index in sorted(waiting)], "while deferred")
+            self._clear([("clip.video", index) for index in sorted(waiting)], "while deferred")
         return states
 
     def _is_over(self) -> bool:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, task, task_group
 
 from kling_provider.hooks.kling import KlingHook
 from kling_provider.operators.kling import KlingImageToVideoOperator
@@ -105,10 +105,21 @@ with DAG(
             for number in range(PLAN["videos"])
         ]
 
-    videos = KlingImageToVideoOperator.partial(
-        task_id="video", duration="5", wait_for_completion=True, poke_interval=3, pool="kling"
-    ).expand_kwargs(list_pictures())
+    @task_group
+    def clip(image: str, prompt: str, idempotency_key: str) -> None:
+        """One video, made and stored."""
+        video = KlingImageToVideoOperator(
+            task_id="video",
+            image=image,
+            prompt=prompt,
+            idempotency_key=idempotency_key,
+            duration="5",
+            wait_for_completion=True,
+            poke_interval=3,
+            pool="kling",
+        )
+        KlingToObjectStorageOperator(
+            task_id="store", task=video.output, destination=f"file://{FOLDER}/videos/"
+        )
 
-    KlingToObjectStorageOperator.partial(task_id="store", destination=f"file://{FOLDER}/videos/").expand(
-        task=videos.output
-    )
+    clip.expand_kwargs(list_pictures())

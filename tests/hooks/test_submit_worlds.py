@@ -431,18 +431,17 @@ def asked(external_id: str, own_id: str | None) -> tuple[KlingConfig, PreparedSu
     return config, prepare(config, "text2video", {"prompt": "waves"}, own_id)
 
 
-def airflows(world: World) -> st.SearchStrategy[Airflow]:
+def airflows(world: World, without: Sequence[str]) -> st.SearchStrategy[Airflow]:
     """Any Airflow, within what is promised.
 
-    Where Kling does not refuse a second create at once, and in words we know, two things are out of reach: a try
-    that runs again under its own number and finds no record of it (before 3.3), and one that begins before what
-    the last one sent can be seen.
+    A retry begins after what the last try sent can be seen; at once only where Kling refuses a second create
+    from the first moment, and for no other reason. A try that runs again under its own number has a record (3.3).
     """
-    tells = not (world.accepts_duplicates or world.unique_lag or world.drops_id or world.is_localised)
+    is_unique = not (world.accepts_duplicates or world.unique_lag or world.drops_id)
     return st.builds(
         Airflow,
         has_state=st.booleans(),
-        retry_delay=st.sampled_from([0.0, RETRY_DELAY] if tells else [RETRY_DELAY]),
+        retry_delay=st.sampled_from([0.0, RETRY_DELAY] if is_unique and "bad" in without else [RETRY_DELAY]),
         hold=st.sampled_from([None, 0.0, 20.0]),
         clears=st.integers(0, 0 if world.external_id == "none" else 2),
         same_try=st.booleans(),
@@ -468,6 +467,7 @@ THEIRS, NAMELESS = foreign_tasks(600, with_ids=True), foreign_tasks(3, with_ids=
 #: refused for another reason ("bad"), for as long as that is looked into.
 PAID_ONCE: dict[str, tuple[World, Sequence[str]]] = {
     "as documented": (World(), ()),
+    "as documented, retried at once": (World(), ("bad",)),
     "failed tasks give their id back": (World(reuses_failed_id=True), ()),
     "looked up after 30 s": (World(lookup_lag=sum(LOOKUP_PAUSES)), ("bad",)),
     "looked up after 5 min": (World(lookup_lag=sum(EXISTS_PAUSES) - 10), ("bad",)),
@@ -482,6 +482,10 @@ PAID_ONCE: dict[str, tuple[World, Sequence[str]]] = {
     "other words": (World(is_localised=True), ("replayed, second answer",)),
     "other words, looked up after 25 s": (
         World(is_localised=True, lookup_lag=sum(REFUSAL_PAUSES) - 5),
+        ("bad", "replayed, second answer"),
+    ),
+    "other words, looked up after 4 min": (
+        World(is_localised=True, lookup_lag=240),
         ("replayed, second answer",),
     ),
     "no list": (World(list_shown=None), ()),
@@ -550,7 +554,7 @@ def test_whatever_goes_wrong_it_is_paid_once_and_ends_with_its_task(
     world: World, without: Sequence[str], data: st.DataObject
 ) -> None:
     kling = Kling(world, data.draw(events(without)))
-    check_paid_once(kling, live(kling, data.draw(airflows(world))))
+    check_paid_once(kling, live(kling, data.draw(airflows(world, without))))
 
 
 @pytest.mark.parametrize(("world", "without"), PAID_ONCE_OR_TOLD.values(), ids=PAID_ONCE_OR_TOLD)
@@ -560,7 +564,7 @@ def test_where_too_little_can_be_asked_there_is_no_second_payment_in_silence(
     world: World, without: Sequence[str], data: st.DataObject
 ) -> None:
     kling = Kling(world, data.draw(events(without)))
-    check_paid_once_or_told(kling, live(kling, data.draw(airflows(world))))
+    check_paid_once_or_told(kling, live(kling, data.draw(airflows(world, without))))
 
 
 # -- what these worlds have shown, one by one

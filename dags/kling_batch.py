@@ -76,7 +76,7 @@ with DAG(
     max_active_runs=1,
     tags=["kling", "example"],
     doc_md=__doc__,
-    default_args={"retries": 2},
+    default_args={"retries": 2, "weight_rule": "upstream"},  # what is made is stored before more is made
     params={
         "pictures": Param(
             None,

@@ -89,7 +89,11 @@ with DAG(
     schedule=None,
     start_date=datetime(2026, 1, 1),
     max_active_tasks=1000,
-    default_args={"retries": PLAN["retries"], "retry_delay": timedelta(seconds=5)},
+    default_args={
+        "retries": PLAN["retries"],
+        "retry_delay": timedelta(seconds=5),
+        "weight_rule": "upstream",  # as in kling_batch: what is made is stored before more is made
+    },
 ) as dag:
 
     @task

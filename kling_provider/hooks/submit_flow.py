@@ -255,7 +255,6 @@ def _run(
     hold: float | None,
 ) -> Flow[Outcome | Paused]:
     """Carry out the steps of the machine for one external id."""
-    started = time.time()
     step: MachineStep | Outcome = machine.start()
     while not isinstance(step, Outcome):
         match step:
@@ -275,10 +274,17 @@ def _run(
                 else:
                     step = machine.on_found(task)
             case CheckList():
-                since = machine.memory.posted_at or intent.posted_at or work.since or started - 3600
                 tasks = yield from _first_page(config, prepared.endpoint)
-                step = machine.on_listed(tasks, since - CLOCK_SKEW_SECONDS)
+                step = machine.on_listed(
+                    tasks, _first_sent(machine.memory, intent, work) - CLOCK_SKEW_SECONDS
+                )
     return step
+
+
+def _first_sent(memory: Memory, intent: Intent, work: Work) -> float:
+    """Epoch seconds since which any try may have sent this: what an earlier one left must not pass for old."""
+    own = 0.0 if memory.may_be_booked else memory.posted_at
+    return intent.posted_at or own or work.since or time.time() - 3600
 
 
 def _post(

@@ -124,6 +124,8 @@ def test_the_contract_of_public_names_holds() -> None:
         "kling_provider.operators.kling": (
             "KlingSubmitOperator KlingImageToVideoOperator KlingTextToVideoOperator"
         ),
+        "kling_provider.operators.adopt": "KlingAdoptOperator",
+        "kling_provider.operators.balance": "KlingCheckBalanceOperator",
         "kling_provider.sensors.kling": "KlingTaskSensor",
         "kling_provider.triggers.kling": "KlingTaskTrigger",
         "kling_provider.transfers.kling_to_object_storage": "KlingToObjectStorageOperator",

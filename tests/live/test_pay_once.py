@@ -8,7 +8,6 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,7 +25,14 @@ from kling_provider.operators.kling import KlingTextToVideoOperator
 
 with DAG("equal", schedule=None, start_date=datetime(2026, 1, 1)):
     KlingTextToVideoOperator.partial(task_id="video", prompt="twins").expand(idempotency_key=["a", "b", "a"])
-with DAG("daily", schedule="@daily", start_date=datetime(2026, 1, 1), end_date=datetime(2026, 1, 3), catchup=False):
+with DAG(
+    "daily",
+    schedule="@daily",
+    start_date=datetime(2026, 1, 1),
+    end_date=datetime(2026, 1, 3),
+    catchup=True,
+    is_paused_upon_creation=True,
+):
     KlingTextToVideoOperator(task_id="video", prompt="a {{ ds }} boat", wait_for_completion=True, retries=1)
 with DAG("unseen", schedule=None, start_date=datetime(2026, 1, 1)):
     KlingTextToVideoOperator(
@@ -115,32 +121,21 @@ def test_two_equal_keys_in_one_run_are_told_before_the_second_is_sent(
     assert len(kling.tasks) == before + 2
 
 
-def test_a_backfill_that_is_run_again_pays_nothing_more(
+def test_days_that_are_caught_up_and_run_again_pay_once_each(
     airflow: PrivateAirflow, kling: SimulatorServer
 ) -> None:
-    def backfill() -> None:
-        days = ("--from-date", "2026-01-01", "--to-date", "2026-01-03")
-        airflow.cli("backfill", "create", "--dag-id", "daily", *days, "--reprocess-behavior", "completed")
-
-    def runs() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = airflow._request("GET", "/api/v2/dags/daily/dagRuns")["dag_runs"]
-        return found
-
-    def videos() -> list[dict[str, Any]]:
-        return [ti for run in runs() for ti in airflow.task_instances("daily", run["dag_run_id"])]
+    def videos() -> dict[str, tuple[str, int]]:
+        runs = airflow._request("GET", "/api/v2/dags/daily/dagRuns")["dag_runs"]
+        found = [ti for run in runs for ti in airflow.task_instances("daily", run["dag_run_id"])]
+        return {ti["dag_run_id"]: (ti["state"], ti["try_number"]) for ti in found}
 
     before = len(kling.charges)
-    backfill()
-    until(lambda: len(runs()) == 3 and all(run["state"] == "success" for run in runs()), 120)
+    airflow._request("PATCH", "/api/v2/dags/daily", {"is_paused": False})
+    until(lambda: [*videos().values()] == [("success", 1)] * 3, 120)
     assert len(kling.charges) == before + 3
-    backfill()
-    until(
-        lambda: (
-            [ti["state"] for ti in videos()] == ["success"] * 3
-            and min(ti["try_number"] for ti in videos()) == 2
-        ),
-        120,
-    )
+    for run_id in videos():
+        airflow.clear("daily", run_id, ["video"])
+    until(lambda: [*videos().values()] == [("success", 2)] * 3, 120)
     assert len(kling.charges) == before + 3
 
 

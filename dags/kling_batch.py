@@ -60,11 +60,11 @@ def affordable(names: list[str], max_units: float | None) -> list[str]:
 
 
 def of_each(values: Any, kind: type) -> list[Any]:
-    """What the tasks of a mapped group returned: Airflow gives None for none of them, and the bare value for one."""
-    if values is None:
-        return []
-    values = [values] if isinstance(values, dict) else list(values)
-    return values if all(isinstance(value, kind) for value in values) else [values]
+    """What the tasks of a mapped group returned: Airflow hands on one value bare, and may put None for a failed one."""
+    if isinstance(values, dict):
+        return [values]
+    found = [value for value in values or () if value is not None]
+    return found if all(isinstance(value, kind) for value in found) else [found]
 
 
 with DAG(

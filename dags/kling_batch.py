@@ -59,12 +59,11 @@ def affordable(names: list[str], max_units: float | None) -> list[str]:
     return kept
 
 
-def of_each(values: Any, kind: type) -> list[Any]:
-    """What the tasks of a mapped group returned: Airflow hands on one value bare, and may put None for a failed one."""
+def dicts_in(values: Any) -> list[dict[str, Any]]:
+    """The tasks, or files, of a mapped group: Airflow hands on one value bare, and some mark for a failed one."""
     if isinstance(values, dict):
         return [values]
-    found = [value for value in values or () if value is not None]
-    return found if all(isinstance(value, kind) for value in found) else [found]
+    return [found for value in values for found in dicts_in(value)] if isinstance(values, list) else []
 
 
 with DAG(
@@ -144,15 +143,15 @@ with DAG(
 
     @task(trigger_rule="none_skipped")  # failed ones are told of, not waited for
     def report(pictures: Any, tasks: Any, manifests: Any) -> dict[str, Any]:
-        tasks, manifests = of_each(tasks, dict), of_each(manifests, list)
-        units = sum((Decimal(done["units"] or 0) for done in tasks), Decimal(0))
+        files = dicts_in(manifests)
+        units = sum((Decimal(done["units"] or 0) for done in dicts_in(tasks)), Decimal(0))
         return {
             "asked": len(pictures),
-            "videos": sum(len(files) for files in manifests),
-            "bytes": sum(file["bytes"] for files in manifests for file in files),
+            "videos": len(files),
+            "bytes": sum(file["bytes"] for file in files),
             "units": str(units),
             "usd_at_list_price": str(units * USD_PER_VIDEO_UNIT),
-            "uris": [file["uri"] for files in manifests for file in files],
+            "uris": [file["uri"] for file in files],
         }
 
     @task

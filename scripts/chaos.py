@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -29,6 +30,7 @@ import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,8 @@ AIRFLOW_SETTINGS: Mapping[str, str] = {
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
 }
 MOST_CLEARS = 6
+#: Airflow 3.0 fails a task whose process was killed, whatever retries it has left: a person clears it there.
+FAILS_KILLED_TASKS = version("apache-airflow").startswith("3.0.")
 #: So long after its start a task has surely told Airflow that it runs.
 TOLD_AFTER_SECONDS = 1.0
 RETRIES = 8
@@ -223,11 +227,12 @@ class Chaos:
                 if states is None:
                     continue
                 if self._is_over():
-                    again = self._failed_at_kling() if clears < MOST_CLEARS else []
+                    again = self._to_be_cleared() if clears < MOST_CLEARS else {}
                     if not again:
                         break
                     clears += 1
-                    self._clear(again, "failed at Kling")
+                    for why, tasks in again.items():
+                        self._clear(tasks, why)
             time.sleep(0.3)
         print(f"Everything is over after {time.monotonic() - started:.0f} s.")
         return self._count()
@@ -285,13 +290,18 @@ class Chaos:
     def _is_over(self) -> bool:
         return self.airflow.dag_run(DAG_ID, self.run_id)["state"] in ("success", "failed")
 
-    def _failed_at_kling(self) -> list[tuple[str, int]]:
-        """What a person is to clear: tasks that Kling has failed. Whatever else has failed stays as it is."""
-        return [
-            (ti["task_id"], ti["map_index"])
-            for ti in self.airflow.task_instances(DAG_ID, self.run_id)
-            if ti["state"] == "failed" and "KlingTaskFailedError" in self._log(ti)
-        ]
+    def _to_be_cleared(self) -> dict[str, list[tuple[str, int]]]:
+        """What a person is to clear, by its reason. Whatever else has failed stays as it is."""
+        found: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for ti in self.airflow.task_instances(DAG_ID, self.run_id):
+            if ti["state"] != "failed":
+                continue
+            told = set(re.findall(r"Kling\w+Error", self._log(ti)))
+            if "KlingTaskFailedError" in told:
+                found["failed at Kling"].append((ti["task_id"], ti["map_index"]))
+            elif not told and FAILS_KILLED_TASKS and ti["try_number"] <= self.plan.retries:
+                found["killed"].append((ti["task_id"], ti["map_index"]))
+        return found
 
     def _clear(self, tasks: list[tuple[str, int]], why: str) -> None:
         self._say(f"clearing, {why}: {tasks}")

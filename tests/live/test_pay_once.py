@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kling_provider.simulator.server import SimulatorServer
-from scripts import storm
+from scripts import chaos, storm
 from scripts.private_airflow import PrivateAirflow
 from tests.live.test_live import ROOT, succeed, until
 
@@ -149,6 +149,10 @@ def test_a_worker_that_dies_where_nothing_can_be_looked_up_pays_once_and_a_perso
     for task in airflow.task_processes():
         os.kill(task, signal.SIGKILL)
     assert airflow.wait_for_run("unseen", run_id, 120)["state"] == "failed"
+    if chaos.FAILS_KILLED_TASKS:
+        airflow.clear("unseen", run_id, ["video"])
+        until(lambda: airflow.dag_run("unseen", run_id)["state"] != "failed")
+        assert airflow.wait_for_run("unseen", run_id, 120)["state"] == "failed"
     (video,) = airflow.task_instances("unseen", run_id)
     assert video["try_number"] == 2  # it knew at once, and no retry was spent on it
     log = airflow.task_log("unseen", run_id, "video", try_number=2)

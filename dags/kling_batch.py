@@ -159,7 +159,8 @@ with DAG(
         if missing := report["asked"] - report["videos"]:
             raise AirflowFailException(
                 f"{missing} of {report['asked']} videos are not stored. The others are: see the report. Look at the "
-                "tasks of clip that have failed; clear them once the cause is gone, which pays nothing twice."
+                "tasks of clip that have failed, and clear them once the cause is gone, which pays nothing twice; but "
+                "look in the console first for those that end in KlingSubmissionUnknownError: a clear submits anew."
             )
 
     clips: Any = clip.expand_kwargs(pictures)

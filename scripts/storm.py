@@ -43,6 +43,7 @@ class Report:
 
     :param tasks: mapped tasks.
     :param made: videos that Kling made.
+    :param failed: tasks that did not succeed.
     :param refused: POSTs that Kling refused, per task.
     :param most_tries: the highest try_number of a task.
     :param held: the most workers that were seen at work at the same time, of so many.
@@ -53,6 +54,7 @@ class Report:
 
     tasks: int
     made: int
+    failed: int
     refused: tuple[int, ...]
     most_tries: int
     held: int
@@ -71,6 +73,10 @@ class Report:
             f"{self.made} videos for {self.tasks} tasks": self.made == self.tasks,
             f"{self.mean_refused:.2f} refused POSTs per task on average": self.mean_refused < 3,
             f"{max(self.refused)} refused POSTs for one task": max(self.refused) <= 8,
+            f"{self.failed} tasks failed": self.failed == 0,
+            "no other DAG's task got through in the midst of it": 0
+            < self.bystander_seconds
+            < self.seconds / 2,
             f"a task needed {self.most_tries} tries": self.most_tries == 1,
         }
         return [text for text, holds in checks.items() if not holds]
@@ -126,6 +132,7 @@ def run(folder: Path, *, tasks: int, slots: int, task_seconds: float, waits: boo
             return Report(
                 tasks=tasks,
                 made=len(kling.charges) if waits else len(made),
+                failed=sum(ti["state"] != "success" for ti in instances),
                 refused=tuple(refused[prompt] for prompt in first_asked),
                 most_tries=max(ti["try_number"] for ti in instances),
                 held=held,

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from kling_provider.api.endpoints import MAX_PAGE_SIZE
 from kling_provider.api.errors import Failure, Reaction
 from kling_provider.api.tasks import FAILED, KlingTask
 
@@ -294,7 +295,8 @@ class Submission:
                     request_id=recent[0].request_id,
                 )
             )
-        self._is_ruled_out = all(task.external_task_id for task in recent)
+        is_told = bool(recent) or len(tasks) < MAX_PAGE_SIZE  # a full page of old tasks may hide a recent one
+        self._is_ruled_out = is_told and all(task.external_task_id for task in recent)
         return Post()
 
     def _ask(self, question: Question, failure: Failure | None = None) -> Step:

@@ -9,6 +9,8 @@ Rules for the latter
   * A record without an id: its POST may have been booked. Nothing is sent.
   * A clear by a person after that is their decision: the next POST goes out.
   * A definite refusal erases the intent.
+  * The records belong to a position of a mapped task. Where its list has shifted after a clear, the record of a
+    key may stand elsewhere: nothing is sent.
   * No task state (before 3.3): only the first try sends.
 """
 
@@ -27,6 +29,9 @@ from kling_provider.hooks.preparing import PreparedSubmit
 from kling_provider.hooks.work import Work, record_key
 
 log = logging.getLogger(__name__)
+
+#: The idempotency_key that was last submitted from this position of a mapped task.
+POSITION_KEY = "kling_submit_position"
 
 
 class StateStore(Protocol):
@@ -100,10 +105,10 @@ class Intent:
         return self._record.get("posted_at")
 
     def may_be_booked(self, external_id: str | None) -> bool | None:
-        """Whether an earlier try may have sent this id; None where nothing is recorded."""
-        if self._store is None:
+        """Whether an earlier try may have sent this id; None where nothing is recorded, which proves nothing."""
+        if not self._record:
             return None
-        return bool(self._record) and self._record.get("external_task_id") == external_id
+        return self._record.get("external_task_id") == external_id
 
     def refuse_another_account(self) -> None:
         """See that the connection still leads to the account that may have been charged.
@@ -136,6 +141,12 @@ class Intent:
                 )
             return None
         if not self._record:
+            if self._may_stand_elsewhere() and not self._risk_accepted:
+                raise self._unknown(
+                    "this DAG run was cleared, its list of mapped tasks may have shifted, and what was written down "
+                    "for this idempotency_key would stand at another position",
+                    "submit what is new in a new DAG run",
+                )
             return None
         if self.task_id is None:
             if self.was_cleared or self._risk_accepted:
@@ -181,6 +192,20 @@ class Intent:
             )
             log.warning("Airflow's task state did not take %s: %s", told, error)
 
+    @property
+    def _has_position(self) -> bool:
+        """Whether the work is known by its key, and its record by the position of a mapped task."""
+        work = self._work
+        is_mapped = work.identity is not None and work.identity.map_index >= 0
+        return work.key is not None and is_mapped and work.submits_once
+
+    def _may_stand_elsewhere(self) -> bool:
+        """Whether a mapped task with a key of its own may have been at another position before a clear."""
+        if self._store is None or not self._has_position:
+            return False
+        work, position = self._work, self._store.get(POSITION_KEY)
+        return position != work.key if position is not None else work.run_was_cleared and not work.is_retry
+
     def forget(self) -> None:
         """Nothing of this work was booked."""
         if self._store is not None:
@@ -199,6 +224,8 @@ class Intent:
             **details,
         }
         self._store.set(self._key, self._record)
+        if self._has_position:
+            self._store.set(POSITION_KEY, self._work.key)
 
     def _another_request(self) -> KlingBadRequestError:
         before, now = dict(self._record.get("fields") or {}), dict(self._prepared.field_digests)

@@ -58,8 +58,9 @@ def task_or_raise(
         case Submitted(task, "existed") if refuse_existing:
             raise KlingBadRequestError(
                 f"external_task_id={external_id!r} is taken: task {task.task_id} of {endpoint}, {_age(task)}, "
-                f"status {task.status}. This submit was not taken and costs nothing. Choose another id, or set "
-                "on_existing='adopt' to take that task over.",
+                f"status {task.status}. Nothing more is sent. Choose another id; or, if that task is yours (one "
+                "that is a few seconds old may be this very submit, sent twice by a proxy), take it over with "
+                "on_existing='adopt'.",
                 endpoint=endpoint,
                 task_id=task.task_id,
                 external_task_id=external_id,

@@ -133,7 +133,9 @@ def submit(
             continue
         existed = isinstance(outcome, Submitted) and outcome.how == "existed"
         is_mistake = existed and on_existing == "error" and prepared.own_id is not None
-        refuse = is_mistake and not _is_ours(outcome, work, may_be_booked, posted_at)
+        refuse = is_mistake and (
+            intent.is_other_request or not _is_ours(outcome, work, may_be_booked, posted_at)
+        )
         yield Do(intent.forget if refuse else partial(intent.after_post, outcome))
         task = task_or_raise(outcome, config, prepared, external_id, refuse_existing=refuse)
         if existed:
@@ -173,13 +175,17 @@ def find(config: KlingConfig, endpoint: Endpoint, external_id: str) -> Flow[Klin
         except ApiFailure as error:
             raise ApiFailure(error.failure.of_a_query())
         return found
+    seen: set[str] = set()
     for page in range(1, MOST_LIST_PAGES + 1):
         tasks: list[KlingTask] = yield Send(config.routes.list_tasks(endpoint, page, MAX_PAGE_SIZE))
         for task in tasks:
             if task.external_task_id == external_id:
                 return task
-        if len(tasks) < MAX_PAGE_SIZE:
+        if seen.issuperset(
+            task.task_id for task in tasks
+        ):  # a short page is no end: unreadable tasks are left out
             raise ApiFailure(Failure(Reaction.NOT_FOUND, f"no task in the list shows {external_id}"))
+        seen.update(task.task_id for task in tasks)
     raise ApiFailure(
         Failure(
             Reaction.SERVER,

@@ -27,6 +27,7 @@ class Work:
     :param retries: of the task, when it was first submitted.
     :param was_cleared: whether a person has cleared the task.
     :param since: epoch seconds before which nothing of this work was sent, or None.
+    :param run_was_cleared: whether anything of the DAG run was cleared: a mapped list may have shifted since.
     :param wants_new: whether a clear asks for a new video.
     :param key: tells several submits of one task apart.
     :param store: Airflow's task state (3.3+), or None.
@@ -40,6 +41,7 @@ class Work:
     retries: int = 0
     was_cleared: bool = False
     since: float | None = None
+    run_was_cleared: bool = False
     wants_new: bool = False
     key: str | None = None
     store: Any = None
@@ -79,12 +81,13 @@ def work_of(
     )
     return Work(
         identity,
-        is_first=try_number <= 1 and cleared == 0,
+        is_first=try_number <= 1 and cleared == 0 and not run_was_cleared(context),
         is_retry=try_number > 1,
         max_tries=_number(getattr(ti, "max_tries", 0), 0),
         retries=retries,
         was_cleared=cleared > 0,
         since=_run_began(context),
+        run_was_cleared=run_was_cleared(context),
         wants_new=on_clear == "resubmit",
         key=key,
         store=store,
@@ -119,6 +122,14 @@ def _recorded_retries(store: Any, key: str | None, context: Mapping[str, Any]) -
     record = store.get(record_key(key)) if store is not None else None
     retries = record.get("retries") if isinstance(record, dict) else None
     return _number(retries, _retries_of(context))
+
+
+def run_was_cleared(context: Mapping[str, Any]) -> bool:
+    """Whether anything of the DAG run was cleared.
+
+    :param context: Airflow's context.
+    """
+    return _number(getattr(context.get("dag_run"), "clear_number", 0), 0) > 0
 
 
 def _run_began(context: Mapping[str, Any]) -> float | None:

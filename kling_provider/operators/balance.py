@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperat
 
 from kling_provider.api.pricing import units_left
 from kling_provider.exceptions import KlingAccountError
+from kling_provider.hooks.work import run_was_cleared
 from kling_provider.operators.kling import one_of, positive_units
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class KlingCheckBalanceOperator(BaseOperator):
 
     Kling's figure may be 12 hours old, so it does not see what was spent tonight: bound that with
     ``max_units`` per request and, as ``kling_batch`` does, a limit per run.
+
+    A run that was cleared goes on all the same, with a warning: what it has paid for is collected for nothing.
 
     Returns the units left as text, or None where they cannot be known (a gateway that does not tell, an account
     without packs); the run then goes on, with a warning in the log.
@@ -84,6 +87,9 @@ class KlingCheckBalanceOperator(BaseOperator):
             f"less than min_units={needed} (Kling's figure may be 12 hours old). Buy units in the console"
             f"{self._console()}, or lower min_units; then clear this task."
         )
+        if run_was_cleared(context):  # what it has paid for already is collected for nothing
+            log.warning("%s This run was cleared, so it goes on.", message.removeprefix("Nothing was sent. "))
+            return str(left)
         raise AirflowSkipException(message) if self.on_low == "skip" else KlingAccountError(message)
 
     def _left(self) -> Decimal | None:

@@ -7,6 +7,7 @@ import random
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from kling_provider.api.errors import Reaction, show
 from kling_provider.api.requests import REQUESTS, looks_like_base64
 from kling_provider.api.submitting import Memory
 from kling_provider.api.tasks import KlingTask
-from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.exceptions import KlingBadRequestError, KlingSubmissionUnknownError
 from kling_provider.hooks.outcomes import OnExisting, OnUnknown
 from kling_provider.hooks.preparing import PreparedSubmit
 from kling_provider.hooks.submit_flow import Done, NoSlot, Paused, slot_error
@@ -171,14 +172,16 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         :param started_at: epoch seconds at which this try began.
         """
         prepared = self._prepare(context)
+        known = Memory.from_dict(memory)
         if prepared.digest != digest:
+            if known.posts or known.may_be_booked:
+                raise self._lost_request(context, replace(prepared, digest=digest), known)
             raise KlingBadRequestError(
                 "Nothing more was sent. The request is another one than before the wait: a template renders "
                 "differently each time, or a picture was changed. Keep what differs out of the templates, then clear "
                 "this task.",
                 endpoint=self.endpoint,
             )
-        known = Memory.from_dict(memory)
         if event.get("status") == "deadline":
             assert known.failure is not None
             raise slot_error(known.failure, prepared)
@@ -248,6 +251,21 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         if self.deferrable and not task.is_terminal:
             self.defer_until_over(ref, poller.deadline)
         return self.finish(context, ref, decision if task.is_terminal else self.wait_here(ref, poller))
+
+    def _lost_request(
+        self, context: Mapping[str, Any], before: PreparedSubmit, known: Memory
+    ) -> KlingSubmissionUnknownError:
+        """Name what may have been booked for a request that cannot be rendered again."""
+        identity = work_of(context, self.idempotency_key, self.on_clear).identity
+        external_id = before.id_for(replace(identity, fail_no=known.fail_no) if identity else None)
+        return KlingSubmissionUnknownError(
+            f"Nothing more was sent. The request is another one than before the wait (a template renders differently "
+            f"each time, or a picture was changed), and the one before it may have been booked as "
+            f"external_task_id={external_id}. Collect that with KlingAdoptOperator(external_task_id={external_id!r}, "
+            f"endpoint={self.endpoint!r}); only if it is not there, clear this task.",
+            endpoint=self.endpoint,
+            external_task_id=external_id,
+        )
 
     def _wait_to_submit(
         self, end: Paused | NoSlot, prepared: PreparedSubmit, first_wait_at: float, started_at: float

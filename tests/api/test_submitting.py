@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kling_provider.api import submitting
+from kling_provider.api.endpoints import MAX_PAGE_SIZE
 from kling_provider.api.errors import Failure, Reaction
 from kling_provider.api.submitting import (
     EARLIER_TRY,
@@ -395,7 +396,14 @@ def test_a_second_post_whose_answer_does_not_show_the_id_may_be_the_second_payme
 
 @pytest.mark.parametrize(
     ("page", "is_ruled_out"),
-    [(None, False), ([NAMELESS, ANOTHER], False), ([], True), ([ANOTHER], True), ([old(NAMELESS)], True)],
+    [
+        (None, False),
+        ([NAMELESS, ANOTHER], False),
+        ([], True),
+        ([ANOTHER], True),
+        ([old(NAMELESS)], True),
+        ([old(NAMELESS)] * MAX_PAGE_SIZE, False),  # ours may stand on the next page
+    ],
 )
 def test_a_later_try_s_post_may_be_the_second_payment_unless_the_list_rules_it_out(
     page: Any, is_ruled_out: bool

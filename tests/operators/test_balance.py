@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,6 +42,17 @@ def test_too_few_units_skip_what_comes_next_and_say_what_to_do(kling_simulator: 
     assert "9.9 units are left" in str(caught.value)
     assert "less than min_units=10" in str(caught.value)
     assert "https://kling.ai/dev" in str(caught.value)
+
+
+def test_a_run_that_was_cleared_goes_on_to_collect_what_it_has_paid_for(
+    kling_simulator: SimulatorServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    kling_simulator.set(balance_units="1")
+    operator = KlingCheckBalanceOperator(task_id="balance", min_units=10)
+    context = context_of(operator) | {"dag_run": SimpleNamespace(clear_number=1)}
+    with caplog.at_level(logging.WARNING):
+        assert operator.execute(context) == "1.0"
+    assert "This run was cleared, so it goes on" in caplog.text
 
 
 def test_it_can_fail_instead(kling_simulator: SimulatorServer) -> None:

@@ -279,3 +279,68 @@ def test_look_ups_that_fail_leave_it_to_a_retry(
         attempt(store)
     assert not isinstance(caught.value, AirflowFailException)
     assert [attempt(store, try_number=2)] == ids(kling_simulator)
+
+
+# --- mapped lists that shift ------------------------------------------------------------------------------
+
+
+def batch(
+    keys: str, stores: dict[int, StateStore] | None, *, cleared: int = 0, conn: str = "kling_default"
+) -> list[Any]:
+    """Each task of a mapped list: its task_id, or what it raised. Cleared positions are in their second try."""
+    results: list[Any] = []
+    for index, key in enumerate(keys):
+        operator = video(idempotency_key=key, prompt=f"a boat {key}", kling_conn_id=conn)
+        ti = (
+            {"map_index": index, "try_number": 2, "max_tries": 4}
+            if index < cleared
+            else {"map_index": index, "max_tries": 3}
+        )
+        context = context_of(
+            operator, stores.setdefault(index, StateStore()) if stores is not None else None, **ti
+        )
+        context["dag_run"] = SimpleNamespace(clear_number=int(bool(cleared)), run_after=datetime.now(UTC))
+        try:
+            results.append(operator.execute(context))
+        except KlingSubmissionUnknownError as error:
+            results.append(error)
+    return results
+
+
+@pytest.mark.parametrize("world", [{}, {"accepts_duplicates": True}, {"list_order": "shuffled"}])
+@pytest.mark.parametrize("version", ["3.0", "3.3"])
+def test_a_picture_at_the_head_of_a_cleared_list_costs_one_video(
+    version: str, world: dict[str, Any], kling_simulator: SimulatorServer
+) -> None:
+    kling_simulator.set(**world)
+    stores: dict[int, StateStore] | None = {} if version == "3.3" else None
+    first = batch("bcd", stores)
+    second = batch("abcd", stores, cleared=3)
+    assert second[1:] == first
+    assert ids(kling_simulator) == [*first, second[0]]
+
+
+@pytest.mark.parametrize("version", ["3.0", "3.3"])
+def test_where_nothing_can_be_looked_up_a_list_that_has_shifted_pays_nothing_again(
+    version: str, kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_DMX", kling_simulator.connection_json("dmxapi"))
+    stores: dict[int, StateStore] | None = {} if version == "3.3" else None
+    first = batch("bcd", stores, conn="dmx")
+    told = batch("abcd", stores, cleared=3, conn="dmx")
+    looked = told if version == "3.3" else told[:3]  # before 3.3 nothing tells that the last one is not new
+    assert all("Nothing was sent" in str(one) for one in looked)
+    assert ids(kling_simulator)[:3] == first
+    assert len(kling_simulator.tasks) == (3 if version == "3.3" else 4)
+    if stores:
+        assert batch("bcd", stores, cleared=3, conn="dmx") == first
+
+
+def test_a_cleared_task_with_an_own_id_and_another_request_does_not_get_the_old_video(
+    kling_simulator: SimulatorServer,
+) -> None:
+    store = StateStore()
+    task_id = attempt(store, external_task_id="boat")
+    with pytest.raises(KlingBadRequestError, match=f"is taken: task {task_id}"):
+        attempt(store, external_task_id="boat", prompt="a car", try_number=2, max_tries=4)
+    assert attempt(store, external_task_id="boat", try_number=2, max_tries=4) == task_id

@@ -17,6 +17,7 @@ from kling_provider.exceptions import (
     KlingBadRequestError,
     KlingConcurrencyLimitError,
     KlingRateLimitError,
+    KlingSubmissionUnknownError,
 )
 from kling_provider.operators import kling as module
 from kling_provider.operators.kling import KlingTextToVideoOperator
@@ -213,6 +214,22 @@ def test_a_long_pause_is_spent_in_the_triggerer_and_the_task_found_after_it(
     assert [task.task_id for task in kling_simulator.tasks] == [task_id]
     assert context["ti"].pushed["kling_task"]["adopted"] is False
     assert posts(kling_simulator) == 1
+
+
+def test_a_request_that_changed_after_an_unclear_answer_names_what_may_be_booked(
+    kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kling_provider.api.submitting.SETTLE_SECONDS", (40.0, 40.0))
+    kling_simulator.set(lookup_lag=0.5)
+    kling_simulator.fault("cut_after", method="POST")
+    operator = video()
+    wait = deferred(operator, context_of(operator))
+    other = video(prompt="a car")
+    (task,) = kling_simulator.tasks
+    with pytest.raises(KlingSubmissionUnknownError, match="another one than before the wait") as caught:
+        other.resume_submit(context_of(other), {"status": "go"}, **wait.kwargs)
+    assert caught.value.external_task_id == task.external_task_id
+    assert f"KlingAdoptOperator(external_task_id='{task.external_task_id}'" in str(caught.value)
 
 
 def test_the_connections_settle_counts(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 
+from kling_provider.api.endpoints import ENDPOINTS
+from kling_provider.api.errors import ApiFailure
+from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.hooks import listing
 from kling_provider.hooks.kling import KlingHook
 from kling_provider.hooks.listing import list_account
+from kling_provider.hooks.submit_flow import find
 
 
 @pytest.fixture
@@ -74,3 +79,24 @@ def test_only_endpoints_that_show_external_ids_are_asked(kling_simulator, monkey
     monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", kling_simulator.connection_json("custom"))
     with pytest.raises(KlingBadRequestError, match='set the extra external_id to "lookup" or "list"'):
         list_account(KlingHook())
+
+
+def test_a_short_page_is_no_end_where_ids_are_found_in_the_list_only() -> None:
+    """A task that cannot be read is left out of its page, and some gateways give fewer than they are asked for."""
+    config = SimpleNamespace(
+        external_id_for=lambda _: "list", routes=SimpleNamespace(list_tasks=lambda *page: page)
+    )
+    other, ours = (
+        KlingTask(name, "text2video", "submitted", external_task_id=name) for name in ("other", "ours")
+    )
+    flow = find(config, ENDPOINTS["text2video"], "ours")
+    assert next(flow).call[1] == 1
+    assert flow.send([other]).call[1] == 2
+    with pytest.raises(StopIteration) as found:
+        flow.send([ours])
+    assert found.value.value == ours
+    flow = find(config, ENDPOINTS["text2video"], "ours")
+    next(flow)
+    flow.send([other])
+    with pytest.raises(ApiFailure, match="no task in the list shows ours"):
+        flow.send([other])

@@ -228,6 +228,33 @@ class WaitsForTask:
         return task.to_dict()
 
 
+def push_ids(
+    context: Mapping[str, Any], task: KlingTask, booked_at: datetime, *, model_name: Any, adopted: bool
+) -> None:
+    """Push what is needed to find the task again; a bare id is not enough to ask for it.
+
+    :param context: Airflow's context.
+    :param task: as Kling told it.
+    :param booked_at: when Kling booked it, or our clock where it does not say.
+    :param model_name: the model that was asked for, if known.
+    :param adopted: whether the task was there before.
+    """
+    if (ti := context.get("ti")) is None:
+        return
+    ti.xcom_push(key="task_id", value=task.task_id)
+    ti.xcom_push(
+        key="kling_task",
+        value={
+            "task_id": task.task_id,
+            "endpoint": task.endpoint,
+            "external_task_id": task.external_task_id,
+            "model_name": model_name,
+            "submitted_at": booked_at.isoformat(),
+            "adopted": adopted,
+        },
+    )
+
+
 def positive_seconds(name: str, value: Any, least: float) -> float:
     """Check a number of seconds given by the user; a timedelta is fine too.
 

@@ -14,7 +14,7 @@ from kling_provider.api.tasks import FAILED, KlingTask
 from kling_provider.exceptions import KlingBadRequestError, KlingTaskFailedError, KlingTaskNotFoundError
 from kling_provider.links.kling import KlingVideoLink
 from kling_provider.triggers.kling import kill_message
-from kling_provider.waiting import TaskRef, WaitsForTask, check_echo, positive_seconds
+from kling_provider.waiting import TaskRef, WaitsForTask, check_echo, positive_seconds, push_ids
 
 log = logging.getLogger(__name__)
 
@@ -88,19 +88,7 @@ class KlingAdoptOperator(WaitsForTask, BaseOperator):
         )
         booked_at = task.created_at or datetime.now(UTC)
         ref = TaskRef(task.task_id, task.endpoint, task.external_task_id, booked_at.timestamp())
-        if (ti := context.get("ti")) is not None:
-            ti.xcom_push(key="task_id", value=task.task_id)
-            ti.xcom_push(
-                key="kling_task",
-                value={
-                    "task_id": task.task_id,
-                    "endpoint": task.endpoint,
-                    "external_task_id": task.external_task_id,
-                    "model_name": None,  # Kling does not tell it
-                    "submitted_at": booked_at.isoformat(),
-                    "adopted": True,
-                },
-            )
+        push_ids(context, task, booked_at, model_name=None, adopted=True)  # Kling does not tell the model
         if not self.wait_for_completion:
             return task.task_id
         started = time.time()  # not from Kling's booking: who takes over an old task wants it now

@@ -28,7 +28,7 @@ from kling_provider.links.kling import KlingVideoLink
 from kling_provider.operators.guards import check_destinations, refuse_constant_id, refuse_equal_ids
 from kling_provider.triggers.kling import KlingPauseTrigger, kill_message, priced
 from kling_provider.triggers.slots import KlingSlotTrigger
-from kling_provider.waiting import TaskRef, WaitsForTask, backstop, positive_seconds
+from kling_provider.waiting import TaskRef, WaitsForTask, backstop, positive_seconds, push_ids
 
 log = logging.getLogger(__name__)
 
@@ -318,7 +318,7 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
     def _hand_on(
         self, context: Mapping[str, Any], prepared: PreparedSubmit, task: KlingTask, adopted: bool
     ) -> TaskRef:
-        """Push what is needed to find the task again; a bare id is not enough to ask for it."""
+        """Push its ids, say what it is, and give what a wait needs."""
         submitted_at = task.created_at or datetime.now(UTC)
         log.info(
             "%s task %s of %s (model %s%s).",
@@ -333,19 +333,7 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
                 "on_clear='resubmit' makes a new video when a task that is over was cleared. A retry, and the clear of "
                 "a task that is running, find the old one; clear it again for a new one."
             )
-        if (ti := context.get("ti")) is not None:
-            ti.xcom_push(key="task_id", value=task.task_id)
-            ti.xcom_push(
-                key="kling_task",
-                value={
-                    "task_id": task.task_id,
-                    "endpoint": task.endpoint,
-                    "external_task_id": task.external_task_id,
-                    "model_name": prepared.body.get("model_name"),
-                    "submitted_at": submitted_at.isoformat(),
-                    "adopted": adopted,
-                },
-            )
+        push_ids(context, task, submitted_at, model_name=prepared.body.get("model_name"), adopted=adopted)
         return TaskRef(
             task.task_id,
             task.endpoint,

@@ -91,7 +91,7 @@ def _check_store(destination: str, storage_conn_id: str | None) -> None:
     try:
         path.unlink()
     except Exception as error:  # the right to write is what is needed
-        if not isinstance(error, PermissionError | OSError):
+        if not isinstance(error, OSError):
             raise
 
 

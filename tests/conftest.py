@@ -47,4 +47,4 @@ def _no_time_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     }.items():
         monkeypatch.setattr(f"kling_provider.api.submitting.{name}", pauses)
     monkeypatch.setattr("kling_provider.operators.guards.RECHECK_SECONDS", 0.01)
-    monkeypatch.setattr("kling_provider.operators.kling.FIRST_PAUSE_ON_WORKER", 0.01)
+    monkeypatch.setattr("kling_provider.operators.submit.FIRST_PAUSE_ON_WORKER", 0.01)

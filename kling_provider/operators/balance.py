@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperat
 from kling_provider.api.pricing import units_left
 from kling_provider.exceptions import KlingAccountError
 from kling_provider.hooks.work import run_was_cleared
-from kling_provider.operators.kling import one_of, positive_units
+from kling_provider.operators.submit import one_of, positive_units
 
 if TYPE_CHECKING:
     from kling_provider.hooks.kling import KlingHook

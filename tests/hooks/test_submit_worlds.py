@@ -44,7 +44,7 @@ from kling_provider.hooks.flows import Do, Flow, Pause, Send
 from kling_provider.hooks.preparing import PreparedSubmit, prepare
 from kling_provider.hooks.submit_flow import Done, End, NoSlot, Paused, slot_error, submit
 from kling_provider.hooks.work import work_of
-from kling_provider.operators.kling import MOST_REFUSALS
+from kling_provider.operators.submit import MOST_REFUSALS
 from tests.api.properties import promise
 from tests.contexts import StateStore
 

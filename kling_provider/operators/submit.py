@@ -1,0 +1,419 @@
+"""KlingSubmitOperator: submit a task of any endpoint, and wait for it if asked."""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseOperator, XComArg
+
+from kling_provider.api.endpoints import ENDPOINTS
+from kling_provider.api.errors import Reaction, show
+from kling_provider.api.requests import looks_like_base64
+from kling_provider.api.submitting import Memory
+from kling_provider.api.tasks import KlingTask
+from kling_provider.exceptions import KlingBadRequestError, KlingSubmissionUnknownError
+from kling_provider.hooks.outcomes import OnExisting, OnUnknown
+from kling_provider.hooks.preparing import PreparedSubmit
+from kling_provider.hooks.submit_flow import Done, NoSlot, Paused, slot_error
+from kling_provider.hooks.work import OnClear, work_of
+from kling_provider.links.kling import KlingVideoLink
+from kling_provider.operators.guards import check_destinations, refuse_constant_id, refuse_equal_ids
+from kling_provider.triggers.kling import KlingPauseTrigger, kill_message, priced
+from kling_provider.triggers.slots import KlingSlotTrigger
+from kling_provider.waiting import TaskRef, WaitsForTask, backstop, positive_seconds, push_ids
+
+log = logging.getLogger(__name__)
+
+#: Longer pauses of a submit are spent in the triggerer, in seconds.
+LONGEST_PAUSE_ON_WORKER = 20.0
+#: Without ``deferrable``: seconds until Kling is asked for a slot again, doubling up to 8 minutes.
+FIRST_PAUSE_ON_WORKER = 15.0
+#: So often Kling is asked for a slot before Airflow's retries take over.
+MOST_REFUSALS = 8
+
+#: Base64 inside an object or list that a template rendered as text.
+_PICTURE_DATA = re.compile(r"[A-Za-z0-9+/_-]{200,}={0,2}")
+
+
+class KlingSubmitOperator(WaitsForTask, BaseOperator):
+    """Submit a task to Kling; return its task_id.
+
+    The task is paid once: a retry or a clear finds the task it made before by its external_task_id, where
+    the gateway can look that up.
+
+    Pushes ``task_id`` and ``kling_task`` (``{task_id, endpoint, external_task_id, model_name, submitted_at,
+    adopted}``) before any waiting. Returns the task_id; with ``wait_for_completion`` the finished task as
+    ``KlingTask.to_dict()``, with ``video_url`` and ``video_id`` pushed as well.
+
+    :param endpoint: name of the endpoint, or a raw path that starts with ``/`` (templated).
+    :param request: Kling's own field names (templated). A picture field takes an http(s) or ftp URL, an
+        object-storage URI or a path on the worker; the file is read when the task runs.
+    :param external_task_id: an id of your choice, unique per account, instead of a derived one (templated).
+    :param idempotency_key: what makes this piece of work the same one in a run, instead of the position of a
+        mapped task, for example the picture's URI (templated).
+    :param kling_conn_id: Airflow connection of type ``kling`` (templated).
+    :param wait_for_completion: also wait until the task is over.
+    :param deferrable: wait in the triggerer, without a worker.
+    :param poke_interval: smallest gap between two asks, in seconds, at least 1.
+    :param timeout: seconds from Kling's booking to the end of the wait.
+    :param on_clear: a cleared task finds its old video again (``reattach``) or makes a new one (``resubmit``).
+    :param on_existing: if your own external_task_id is taken: ``error``, or take that task over (``adopt``).
+    :param on_unknown_submission: where the gateway cannot look ids up, an unclear submit fails for a person to
+        check (``fail``), or may be tried again and be paid twice (``retry``).
+    :param max_units: refuse before the request if the estimate is above this.
+    :param slot_timeout: seconds to wait where all slots of the account are taken (1303), or for its pace (1302);
+        by default a day. No retry is consumed, and with ``deferrable`` no worker held.
+    :param check_destination: see that the store tasks downstream can write, before anything is paid.
+    :raises KlingError: the class for what happened; see ``kling_provider.exceptions``.
+    """
+
+    template_fields: Sequence[str] = (
+        "endpoint",
+        "request",
+        "external_task_id",
+        "idempotency_key",
+        "kling_conn_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"request": "json"}
+    operator_extra_links = (KlingVideoLink(),)
+    ui_color = "#d2e3fc"
+
+    def __init__(
+        self,
+        *,
+        endpoint: str = "image2video",
+        request: Mapping[str, Any] | None = None,
+        external_task_id: str | None = None,
+        idempotency_key: str | None = None,
+        kling_conn_id: str = "kling_default",
+        wait_for_completion: bool = False,
+        deferrable: bool = True,
+        poke_interval: float | timedelta = 10,
+        timeout: float | timedelta = 3600,
+        on_clear: OnClear = "reattach",
+        on_existing: OnExisting = "error",
+        on_unknown_submission: OnUnknown = "fail",
+        max_units: float | str | Decimal | None = None,
+        slot_timeout: float | timedelta = 86400,
+        check_destination: bool = True,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.endpoint = endpoint
+        self.request = request if request is not None else {}
+        self.external_task_id = external_task_id
+        self.idempotency_key = idempotency_key
+        self.kling_conn_id = kling_conn_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poke_interval = positive_seconds("poke_interval", poke_interval, least=1)
+        self.timeout = positive_seconds("timeout", timeout, least=1)
+        self.on_clear = one_of("on_clear", on_clear, ("reattach", "resubmit"))
+        self.on_existing = one_of("on_existing", on_existing, ("error", "adopt"))
+        self.on_unknown_submission = one_of("on_unknown_submission", on_unknown_submission, ("fail", "retry"))
+        self.max_units = None if max_units is None else str(positive_units("max_units", max_units))
+        self.slot_timeout = positive_seconds("slot_timeout", slot_timeout, least=1)
+        self.check_destination = check_destination
+        self._id_in_the_dag_file = external_task_id
+        self._submitted: KlingTask | None = None
+        self._submitting = ""
+        self._estimate: Decimal | None = None
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        """Keep picture data out of attributes: Airflow stores templated ones before execute can refuse them."""
+        if key == "request" and isinstance(value, dict):
+            cut = {name: _without_data(name, item) for name, item in value.items()}
+            value = cut if any(cut[name] is not value[name] for name in cut) else value
+        super().__setattr__(key, _without_data(key, value))
+
+    @property
+    def kling_task(self) -> XComArg:
+        """The ``kling_task`` XCom: what a sensor needs to know, and more than the bare id of ``output``."""
+        return XComArg(self, key="kling_task")
+
+    def kling_request(self) -> Mapping[str, Any]:
+        """The request in Kling's own field names, as far as it was given."""
+        return self.request
+
+    def execute(self, context: Mapping[str, Any]) -> Any:
+        """Check, submit, push the id, and wait if asked to.
+
+        :param context: Airflow's context.
+        """
+        prepared = self._prepare(context)
+        self._check_before_the_first_post(context)
+        now = time.time()
+        return self._submit(context, prepared, Memory(), now, now)
+
+    def resume_submit(
+        self,
+        context: Mapping[str, Any],
+        event: Mapping[str, Any],
+        memory: Mapping[str, Any],
+        digest: str,
+        first_wait_at: float,
+        started_at: float,
+    ) -> Any:
+        """Go on submitting after a wait in the triggerer, for a slot or for an answer to settle.
+
+        :param context: Airflow's context.
+        :param event: what the trigger sent.
+        :param memory: what the submit knew.
+        :param digest: of the request.
+        :param first_wait_at: epoch seconds of the first wait for a slot.
+        :param started_at: epoch seconds at which this try began.
+        """
+        prepared = self._prepare(context)
+        known = Memory.from_dict(memory)
+        if prepared.digest != digest:
+            if known.posts or known.may_be_booked:
+                raise self._lost_request(context, replace(prepared, digest=digest), known)
+            raise KlingBadRequestError(
+                "Nothing more was sent. The request is another one than before the wait: a template renders "
+                "differently each time, or a picture was changed. Keep what differs out of the templates, then clear "
+                "this task.",
+                endpoint=self.endpoint,
+            )
+        if event.get("status") == "deadline":
+            assert known.failure is not None
+            raise slot_error(known.failure, prepared)
+        return self._submit(context, prepared, known, first_wait_at, started_at)
+
+    def on_kill(self) -> None:
+        """Say what goes on: Kling has no way to cancel."""
+        if self._submitted is not None:
+            log.warning("%s", kill_message(self._submitted.task_id, self._submitted.endpoint, self._estimate))
+        elif self._submitting:
+            log.warning(
+                "Killed while submitting to %s: Kling may have booked the task%s. Clear this task to find out: it "
+                "looks the task up before it sends anything, where the gateway can do that.",
+                self._submitting,
+                f" ({priced(self._estimate)})" if self._estimate else "",
+            )
+
+    def _prepare(self, context: Mapping[str, Any]) -> PreparedSubmit:
+        prepared = self.hook.prepare(
+            self.endpoint, self.kling_request(), external_task_id=self.external_task_id or None
+        )
+        self._check_budget(prepared)
+        self._estimate = prepared.estimated_units
+        return prepared
+
+    def _check_before_the_first_post(self, context: Mapping[str, Any]) -> None:
+        map_index = getattr(context.get("ti"), "map_index", -1)
+        if self.has_dag() and self.on_existing == "error":  # type: ignore[no-untyped-call]
+            refuse_constant_id(self._id_in_the_dag_file, self.get_dag(), map_index)
+        for name in ("external_task_id", "idempotency_key"):
+            refuse_equal_ids(context, name, getattr(self, name))
+        if self.check_destination:
+            check_destinations(self, context)
+
+    def _submit(
+        self,
+        context: Mapping[str, Any],
+        prepared: PreparedSubmit,
+        memory: Memory,
+        first_wait_at: float,
+        started_at: float,
+    ) -> Any:
+        """Submit; where it has to wait, in the triggerer or here."""
+        work = work_of(context, self.idempotency_key, self.on_clear)
+        self._submitting = prepared.endpoint.name
+        while True:
+            end = self.hook.submit_or_pause(
+                prepared,
+                work,
+                on_existing=self.on_existing,
+                on_unknown=self.on_unknown_submission,
+                memory=memory if memory != Memory() else None,
+                hold=LONGEST_PAUSE_ON_WORKER if self.deferrable else None,
+            )
+            if isinstance(end, Done):
+                break
+            if isinstance(end, NoSlot) and not memory.refusals:
+                first_wait_at = time.time()
+            memory = end.memory
+            self._wait_to_submit(end, prepared, first_wait_at, started_at)
+        self._submitted, task = end.task, end.task
+        ref = self._hand_on(context, prepared, task, end.adopted)
+        if not self.wait_for_completion:
+            return task.task_id
+        poller = self.poller_for(context, ref, started_at=started_at, answered=True)
+        decision = poller.on_task(task, time.time())
+        if self.deferrable and not task.is_terminal:
+            self.defer_until_over(ref, poller.deadline)
+        return self.finish(context, ref, decision if task.is_terminal else self.wait_here(ref, poller))
+
+    def _lost_request(
+        self, context: Mapping[str, Any], before: PreparedSubmit, known: Memory
+    ) -> KlingSubmissionUnknownError:
+        """Name what may have been booked for a request that cannot be rendered again."""
+        identity = work_of(context, self.idempotency_key, self.on_clear).identity
+        external_id = before.id_for(replace(identity, fail_no=known.fail_no) if identity else None)
+        return KlingSubmissionUnknownError(
+            f"Nothing more was sent. The request is another one than before the wait (a template renders differently "
+            f"each time, or a picture was changed), and the one before it may have been booked as "
+            f"external_task_id={external_id}. Collect that with KlingAdoptOperator(external_task_id={external_id!r}, "
+            f"endpoint={self.endpoint!r}); only if it is not there, clear this task.",
+            endpoint=self.endpoint,
+            external_task_id=external_id,
+        )
+
+    def _wait_to_submit(
+        self, end: Paused | NoSlot, prepared: PreparedSubmit, first_wait_at: float, started_at: float
+    ) -> None:
+        """Defer, or sleep here without ``deferrable``."""
+        now = time.time()
+        deadline = first_wait_at + self.slot_timeout
+        if isinstance(self.execution_timeout, timedelta):
+            deadline = min(deadline, started_at + self.execution_timeout.total_seconds())
+        trigger: KlingPauseTrigger | KlingSlotTrigger
+        if isinstance(end, Paused):
+            log.info("Kling's answer is not clear yet; looking again in %g s.", end.seconds)
+            trigger, until = KlingPauseTrigger(now + end.seconds), now + end.seconds
+        else:
+            log.info(
+                "Kling takes no more tasks for now (refused %s of at most %s times): %s",
+                end.memory.refusals,
+                MOST_REFUSALS,
+                end.failure.describe(),
+            )
+            if end.memory.refusals >= MOST_REFUSALS or now >= deadline:
+                raise slot_error(end.failure, prepared)
+            until = deadline
+            trigger = KlingSlotTrigger(
+                kling_conn_id=self.kling_conn_id,
+                kind=prepared.endpoint.kind,
+                first_wait_at=first_wait_at,
+                refusals=end.memory.refusals,
+                not_before=now + (end.failure.retry_after or 0),
+                deadline=deadline,
+                reason="rate" if end.failure.reaction is Reaction.RATE else "concurrency",
+            )
+        if self.deferrable:
+            self.defer(
+                trigger=trigger,
+                method_name="resume_submit",
+                kwargs={
+                    "memory": end.memory.to_dict(),
+                    "digest": prepared.digest,
+                    "first_wait_at": first_wait_at,
+                    "started_at": started_at,
+                },
+                timeout=backstop(until, 0),
+            )
+        assert isinstance(end, NoSlot)  # without `deferrable` a submit does not pause out
+        pause = FIRST_PAUSE_ON_WORKER * 2 ** min(end.memory.refusals - 1, 5)
+        pause *= random.uniform(1, 1.2)  # noqa: S311 - spreads tasks that were refused together
+        time.sleep(min(max(pause, end.failure.retry_after or 0), max(0.0, deadline - now)))
+
+    def _hand_on(
+        self, context: Mapping[str, Any], prepared: PreparedSubmit, task: KlingTask, adopted: bool
+    ) -> TaskRef:
+        """Push its ids, say what it is, and give what a wait needs."""
+        submitted_at = task.created_at or datetime.now(UTC)
+        log.info(
+            "%s task %s of %s (model %s%s).",
+            "Found" if adopted else "Submitted",
+            task.task_id,
+            task.endpoint,
+            prepared.body.get("model_name"),
+            f", about {priced(prepared.estimated_units)}" if prepared.estimated_units else "",
+        )
+        if adopted and self.on_clear == "resubmit":
+            log.info(
+                "on_clear='resubmit' makes a new video when a task that is over was cleared. A retry, and the clear of "
+                "a task that is running, find the old one; clear it again for a new one."
+            )
+        push_ids(context, task, submitted_at, model_name=prepared.body.get("model_name"), adopted=adopted)
+        return TaskRef(
+            task.task_id,
+            task.endpoint,
+            task.external_task_id,
+            submitted_at.timestamp(),
+            units=str(prepared.estimated_units) if prepared.estimated_units else None,
+        )
+
+    def _check_budget(self, prepared: PreparedSubmit) -> None:
+        if self.max_units is None:
+            return
+        cost = prepared.estimated_units
+        if cost is None:
+            raise KlingBadRequestError(
+                f"Nothing was sent. max_units={self.max_units} cannot be kept: no price is published for this "
+                f"{self.endpoint} request with model_name={prepared.body.get('model_name')!r}. Leave max_units "
+                "out, or choose a priced model.",
+                endpoint=self.endpoint,
+            )
+        if cost > Decimal(self.max_units):
+            raise KlingBadRequestError(
+                f"Nothing was sent. The request would cost about {cost} units, more than "
+                f"max_units={self.max_units}. Raise max_units, or choose a cheaper mode, duration or model.",
+                endpoint=self.endpoint,
+            )
+
+
+#: Top-level fields that hold pictures, of any endpoint.
+_PICTURE_FIELDS = frozenset(
+    name.partition("[")[0] for endpoint in ENDPOINTS.values() for name in endpoint.pictures
+)
+
+
+def without_picture_data(value: Any) -> Any:
+    """Return ``value`` with picture data cut to a stub that is still refused as picture data.
+
+    A value without any is returned as it is; the caller's dicts and lists are never changed.
+
+    :param value: an argument, maybe nested.
+    """
+    if isinstance(value, bytes | bytearray):
+        return f"data: <{len(value)} bytes>"
+    if isinstance(value, str):
+        if len(value) > 64 and looks_like_base64(value):
+            return f"data: {value[:32]}… ({len(value)} characters)"
+        return _PICTURE_DATA.sub(lambda data: f"{data[0][:32]}…", value) if value[:1] in "[{" else value
+    if isinstance(value, Mapping) and type(value) is dict:
+        cut = {name: without_picture_data(item) for name, item in value.items()}
+        return cut if any(cut[name] is not value[name] for name in cut) else value
+    if type(value) in (list, tuple):
+        items = [without_picture_data(item) for item in value]
+        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+    return value
+
+
+def _without_data(field: str, value: Any) -> Any:
+    """Cut picture data, in the fields that hold pictures; text that looks like it is left alone elsewhere."""
+    is_bytes = isinstance(value, bytes | bytearray)
+    return without_picture_data(value) if field in _PICTURE_FIELDS or is_bytes else value
+
+
+def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
+    """Check an argument that is one of few words.
+
+    :raises KlingBadRequestError: naming them.
+    """
+    if value not in allowed:
+        raise KlingBadRequestError(f"{name}={value!r}: use one of {', '.join(allowed)}.")
+    return value
+
+
+def positive_units(name: str, value: float | str | Decimal) -> Decimal:
+    """Check a number of units given by the user.
+
+    :raises KlingBadRequestError: if it is not a number above 0.
+    """
+    try:
+        units = Decimal(str(value))
+    except InvalidOperation:
+        units = Decimal(0)
+    if units.is_nan() or units <= 0:
+        raise KlingBadRequestError(f"{name}={show(value, 40)}: use a number above 0.")
+    return units

@@ -12,10 +12,20 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from kling_provider.api.billing import MAX_ROWS, BillingPage, billing_body, billing_path, decode_page
-from kling_provider.api.endpoints import MAX_PAGE, MAX_PAGE_SIZE, Endpoint, check_id, path_segment
+from kling_provider.api.decoding import decode_answer
+from kling_provider.api.dialects import external_id_in
+from kling_provider.api.endpoints import (
+    ENDPOINTS,
+    MAX_PAGE,
+    MAX_PAGE_SIZE,
+    TASKS_PATH,
+    Endpoint,
+    check_id,
+    path_segment,
+)
 from kling_provider.api.errors import ApiFailure, Failure, InvalidRequest, Reaction, shorten, show
 from kling_provider.api.replies import Envelope
-from kling_provider.api.tasks import KlingTask, decode_task
+from kling_provider.api.tasks import KlingTask
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -55,6 +65,18 @@ class Call(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class TaskPage:
+    """One page of the new dialect's list.
+
+    :param tasks: in Kling's order, which is not documented.
+    :param next_cursor: of the page behind it, or None at the end.
+    """
+
+    tasks: list[KlingTask]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Routes:
     """Where one gateway has what.
 
@@ -66,12 +88,12 @@ class Routes:
     query_path: str | None = None
 
     def submit(self, endpoint: Endpoint, body: Mapping[str, Any]) -> Call[KlingTask]:
-        """Create a task. Costs money."""
-        external_id = body.get("external_task_id")
+        """Create a task, or ask for what is answered at once. Costs money."""
+        external_id = external_id_in(endpoint.dialect, body)
         return Call(
             "POST",
             self.prefix + endpoint.create_path,
-            lambda envelope: decode_task(envelope.data, endpoint.name, envelope.request_id),
+            lambda envelope: _one_task(envelope, endpoint),
             f"Submitting to {endpoint.name}" + (f" (external_task_id {external_id})" if external_id else ""),
             body=body,
             endpoint=endpoint.name,
@@ -80,49 +102,95 @@ class Routes:
 
     def get_task(self, endpoint: Endpoint, task_id: str) -> Call[KlingTask]:
         """Ask for one task by Kling's id."""
-        if self.query_path is None:
+        params: dict[str, str | int] = {}
+        if endpoint.dialect == "new":
+            path, params = self.prefix + TASKS_PATH, {"task_ids": check_id(task_id)}
+        elif self.query_path is None:
             path = self.prefix + endpoint.query_path(task_id)
         else:
             path = self.query_path.format(endpoint=endpoint.name, task_id=path_segment(task_id))
         return Call(
             "GET",
             path,
-            lambda envelope: _same_task(_one_task(envelope, endpoint.name), task_id),
+            lambda envelope: _same_task(_one_task(envelope, endpoint), task_id),
             f"Asking for task {task_id} of {endpoint.name}",
+            params=params,
             endpoint=endpoint.name,
             task_id=task_id,
         )
 
     def find_task(self, endpoint: Endpoint, external_task_id: str) -> Call[KlingTask]:
         """Ask for one task by the caller's id."""
+        params: dict[str, str | int] = {}
+        if endpoint.dialect == "new":
+            path, params = self.prefix + TASKS_PATH, {"external_task_ids": check_id(external_task_id)}
+        else:
+            path = self.prefix + endpoint.query_path(external_task_id)
         return Call(
             "GET",
-            self.prefix + endpoint.query_path(external_task_id),
-            lambda envelope: _one_task(envelope, endpoint.name),
+            path,
+            lambda envelope: _one_task(envelope, endpoint),
             f"Looking up external_task_id {external_task_id} of {endpoint.name}",
+            params=params,
             endpoint=endpoint.name,
             external_task_id=external_task_id,
         )
 
     def list_tasks(self, endpoint: Endpoint, page: int, page_size: int) -> Call[list[KlingTask]]:
-        """Ask for one page of the account's tasks. Their order is not documented."""
-        for name, value, most in (("page", page, MAX_PAGE), ("page_size", page_size, MAX_PAGE_SIZE)):
-            if not isinstance(value, int) or not 1 <= value <= most:
-                raise InvalidRequest(f"{name}={show(value, 20)}: use a whole number from 1 to {most}.")
+        """Ask for one page of the account's tasks (classic dialect). Their order is not documented."""
+        check_page(page, page_size, endpoint.max_page_size)
         return Call(
             "GET",
             self.prefix + endpoint.list_path,
-            lambda envelope: _tasks(envelope, endpoint.name),
+            lambda envelope: _tasks(envelope, envelope.data, endpoint),
             f"Listing tasks of {endpoint.name}",
             params={"pageNum": page, "pageSize": page_size},
             endpoint=endpoint.name,
+        )
+
+    def list_new(self, cursor: str | None, limit: int, **wanted: Any) -> Call[TaskPage]:
+        """Ask for one page of the new dialect's list: the tasks of all its endpoints. API keys only.
+
+        :param cursor: where the page before ended; None for the first.
+        :param limit: 1 to 500.
+        :param wanted: ``start_time``, ``end_time``, ``filters``, as Kling takes them.
+        """
+        check_page(1, limit, MAX_PAGE_SIZE)
+        body = {"limit": limit, **wanted, **({"cursor": cursor} if cursor else {})}
+        return Call(
+            "POST",
+            self.prefix + TASKS_PATH,
+            _page,
+            "Listing the tasks of the new dialect",
+            body=body,
+            endpoint="tasks",
+            only_reads=True,
+        )
+
+    def read(self, endpoint: Endpoint, request: Mapping[str, Any]) -> Call[Any]:
+        """Read what needs no task: presets, costs, billing, tasks. Free.
+
+        :param endpoint: a row that only reads.
+        :param request: its parameters, as Kling names them.
+        """
+        is_query = endpoint.kind != "account" or endpoint.name == "account/costs"
+        is_query = is_query or any(name in request for name in ("task_ids", "external_task_ids"))
+        return Call(
+            "GET" if is_query else "POST",
+            self.prefix + endpoint.create_path,
+            lambda envelope: _tasks_or_data(envelope, endpoint),
+            f"Reading {endpoint.name}",
+            params=dict(request) if is_query else {},
+            body=None if is_query else dict(request),
+            endpoint=endpoint.name,
+            only_reads=True,
         )
 
     def tell_many(self, task_ids: Sequence[str]) -> Call[tuple[str, ...]]:
         """Ask the new dialect for many tasks at once; gives the ids it tells of. API keys only."""
         return Call(
             "GET",
-            self.prefix + "/tasks",
+            self.prefix + TASKS_PATH,
             lambda envelope: tuple(str(item.get("id")) for item in _objects(envelope)),
             f"Asking for {len(task_ids)} tasks at once",
             params={"task_ids": ",".join(check_id(task_id) for task_id in task_ids)},
@@ -154,68 +222,63 @@ class Routes:
         )
 
 
-def _one_task(envelope: Envelope, endpoint: str) -> KlingTask:
-    return decode_task(envelope.data, endpoint, envelope.request_id)
+def check_page(page: object, page_size: object, largest: int = MAX_PAGE_SIZE) -> None:
+    """See that a page of a list can be asked for.
+
+    :raises InvalidRequest: naming the limit.
+    """
+    for name, value, most in (("page", page, MAX_PAGE), ("page_size", page_size, largest)):
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            raise InvalidRequest(f"{name}={show(value, 20)}: use a whole number from 1 to {most}.")
+
+
+def _one_task(envelope: Envelope, endpoint: Endpoint) -> KlingTask:
+    return decode_answer(endpoint, envelope.data, envelope.request_id)
 
 
 def _same_task(task: KlingTask, task_id: str) -> KlingTask:
     if task.task_id != task_id:
-        raise ApiFailure(
-            Failure(
-                Reaction.UNREADABLE,
-                f"asked for task {task_id}, told of {task.task_id}",
-                0,
-                200,
-                task.request_id,
-            )
-        )
+        raise _unreadable(f"asked for task {task_id}, told of {task.task_id}", task.request_id)
     return task
 
 
-def _tasks(envelope: Envelope, endpoint: str) -> list[KlingTask]:
-    if not isinstance(envelope.data, list):
-        raise ApiFailure(
-            Failure(
-                Reaction.UNREADABLE,
-                f"a {type(envelope.data).__name__} where a list of tasks was due: {shorten(envelope.data)}",
-                0,
-                200,
-                envelope.request_id,
-            )
-        )
+def _tasks(envelope: Envelope, items: object, endpoint: Endpoint) -> list[KlingTask]:
+    if not isinstance(items, list):
+        text = f"a {type(items).__name__} where a list of tasks was due: {shorten(items)}"
+        raise _unreadable(text, envelope.request_id)
     tasks = []
-    for item in envelope.data:
+    for item in items:
         try:
-            tasks.append(decode_task(item, endpoint, envelope.request_id))
+            tasks.append(decode_answer(endpoint, item, envelope.request_id))
         except ApiFailure as error:  # one odd task of the account must not hide the others
             log.warning("A task of the list is left out: %s", error)
     return tasks
 
 
+def _page(envelope: Envelope) -> TaskPage:
+    data = _object(envelope)
+    cursor = data.get("next_cursor") if data.get("has_more") else None
+    return TaskPage(_tasks(envelope, data.get("result"), ENDPOINTS["tasks"]), str(cursor) if cursor else None)
+
+
+def _tasks_or_data(envelope: Envelope, endpoint: Endpoint) -> Any:
+    """Lists of tasks are decoded; what is told of the account stays as it is."""
+    return _tasks(envelope, envelope.data, endpoint) if isinstance(envelope.data, list) else envelope.data
+
+
 def _objects(envelope: Envelope) -> list[Mapping[str, Any]]:
     items = envelope.data if isinstance(envelope.data, list) else None
     if items is None or not all(isinstance(item, Mapping) for item in items):
-        raise ApiFailure(
-            Failure(
-                Reaction.UNREADABLE,
-                f"{shorten(envelope.data)} where a list of tasks was due",
-                0,
-                200,
-                envelope.request_id,
-            )
-        )
+        raise _unreadable(f"{shorten(envelope.data)} where a list of tasks was due", envelope.request_id)
     return items
 
 
 def _object(envelope: Envelope) -> dict[str, Any]:
     if not isinstance(envelope.data, dict):
-        raise ApiFailure(
-            Failure(
-                Reaction.UNREADABLE,
-                f"a {type(envelope.data).__name__} where an object was due: {shorten(envelope.data)}",
-                0,
-                200,
-                envelope.request_id,
-            )
-        )
+        text = f"a {type(envelope.data).__name__} where an object was due: {shorten(envelope.data)}"
+        raise _unreadable(text, envelope.request_id)
     return envelope.data
+
+
+def _unreadable(message: str, request_id: str | None) -> ApiFailure:
+    return ApiFailure(Failure(Reaction.UNREADABLE, message, 0, 200, request_id))

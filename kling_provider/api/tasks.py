@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,9 +9,7 @@ from decimal import Decimal, InvalidOperation
 from math import isfinite
 from typing import Any
 
-from kling_provider.api.errors import ApiFailure, Failure, Reaction, shorten
-
-log = logging.getLogger(__name__)
+from kling_provider.api.errors import shorten
 
 SUBMITTED = "submitted"
 PROCESSING = "processing"
@@ -28,7 +25,8 @@ STATUSES: Mapping[str, str] = {
     FAILED: FAILED,
 }
 
-_told_words: set[str] = set()
+#: Longer texts inside ``data`` are no result to hand on (masks as base64); the hook's task has them whole.
+LONGEST_TEXT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +43,20 @@ class KlingVideo:
     url: str
     duration: float | None = None
     watermark_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KlingFile:
+    """One file of a result, of whatever kind.
+
+    :param media_id: what tells it from the others of its task: Kling's id, or kind and position.
+    :param url: where it can be fetched, for a limited time.
+    :param duration: length in seconds, None for pictures and where Kling did not say.
+    """
+
+    media_id: str
+    url: str
+    duration: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +107,18 @@ class KlingTask:
         """Whether it ended with a result."""
         return self.status == SUCCEED
 
+    @property
+    def files(self) -> tuple[KlingFile, ...]:
+        """Every file of the result: videos, pictures and sounds, in every form Kling gives."""
+        found = [
+            KlingFile(video.id or f"video-{n}", video.url, video.duration)
+            for n, video in enumerate(self.videos)
+        ]
+        for kind, items in (("image", self.images), ("audio", self.audios), ("voice", self.voices)):
+            for number, item in enumerate(items):
+                found += _files(item, str(item.get("id") or f"{kind}-{item.get('index', number)}"))
+        return tuple(found)
+
     def to_dict(self) -> dict[str, Any]:
         """Give the task as small, plain JSON: ISO times, units as a string."""
         return {
@@ -116,7 +140,7 @@ class KlingTask:
             "audios": [dict(item) for item in self.audios],
             "elements": [dict(item) for item in self.elements],
             "voices": [dict(item) for item in self.voices],
-            "data": dict(self.data),
+            "data": _small(self.data),
             "units": None if self.units is None else str(self.units),
             "created_at": None if self.created_at is None else self.created_at.isoformat(),
             "updated_at": None if self.updated_at is None else self.updated_at.isoformat(),
@@ -136,105 +160,6 @@ class KlingTask:
         return cls(**plain)
 
 
-_LISTS = ("images", "audios", "elements", "voices")
-_KNOWN = frozenset(
-    {
-        "task_id",
-        "task_status",
-        "task_status_msg",
-        "task_info",
-        "task_result",
-        "created_at",
-        "updated_at",
-        "final_unit_deduction",
-    }
-)
-
-
-def decode_task(data: object, endpoint: str, request_id: str | None) -> KlingTask:
-    """Read one classic task object.
-
-    :param data: the object in the answer's ``data``.
-    :param endpoint: name of the endpoint that was asked.
-    :param request_id: of the answer.
-    :raises ApiFailure: unreadable, if it is not a task, or a success without a result.
-    """
-    if not isinstance(data, Mapping):
-        raise _unreadable(f"a {_kind(data)} where a task object was due: {shorten(data)}", request_id)
-    task_id = data.get("task_id")
-    if not isinstance(task_id, str | int) or isinstance(task_id, bool) or task_id == "":
-        raise _unreadable(f"a task without task_id: {shorten(dict(data))}", request_id)
-    status = _status(data.get("task_status"))
-    result = data.get("task_result")
-    result = result if isinstance(result, Mapping) else {}
-    videos = tuple(_video(item, request_id) for item in _items(result, "videos", request_id))
-    others = {name: tuple(_items(result, name, request_id)) for name in _LISTS}
-    info = data.get("task_info")
-    task = KlingTask(
-        task_id=str(task_id),
-        endpoint=endpoint,
-        status=status,
-        status_message=str(data.get("task_status_msg") or ""),
-        external_task_id=_text(info.get("external_task_id")) if isinstance(info, Mapping) else None,
-        videos=videos,
-        **others,
-        data={name: item for name, item in data.items() if name not in _KNOWN},
-        units=read_decimal(data.get("final_unit_deduction")),
-        created_at=read_time(data.get("created_at")),
-        updated_at=read_time(data.get("updated_at")),
-        request_id=request_id,
-    )
-    if task.is_successful and not (videos or any(others.values())):
-        raise _unreadable(
-            f"task {task.task_id} is told to have succeeded, but there is no result in it: "
-            f"{shorten(dict(data))}",
-            request_id,
-            is_final=True,
-        )
-    return task
-
-
-def _status(word: object) -> str:
-    text = shorten(word, 60) if word else SUBMITTED
-    if text in STATUSES:
-        return STATUSES[text]
-    if text not in _told_words:
-        _told_words.add(text)
-        log.warning("Kling told the unknown task status %r; it counts as still running.", text)
-    return text
-
-
-def _items(result: Mapping[str, Any], name: str, request_id: str | None) -> list[Mapping[str, Any]]:
-    items = result.get(name) or []
-    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
-        raise _unreadable(f"task_result.{name} is not a list of objects: {shorten(items)}", request_id)
-    return items
-
-
-def _video(item: Mapping[str, Any], request_id: str | None) -> KlingVideo:
-    url = item.get("url")
-    if not isinstance(url, str) or not url:
-        raise _unreadable(f"a video without url: {shorten(dict(item))}", request_id)
-    return KlingVideo(
-        id=str(item.get("id") or ""),
-        url=url,
-        duration=_seconds(item.get("duration")),
-        watermark_url=_text(item.get("watermark_url")),
-    )
-
-
-def _text(value: object) -> str | None:
-    return str(value) if value else None
-
-
-def _seconds(value: object) -> float | None:
-    try:
-        seconds = float(str(value))
-    except ValueError:
-        return None
-    return seconds if isfinite(seconds) else None  # NaN is not JSON
-
-
 def read_decimal(value: object) -> Decimal | None:
     """Read a number as Kling tells it, most often as text; None for anything else."""
     try:
@@ -252,13 +177,29 @@ def read_time(value: object) -> datetime | None:
         return None
 
 
-def _kind(value: object) -> str:
-    return "null" if value is None else type(value).__name__
+def read_seconds(value: object) -> float | None:
+    """Read a length as Kling tells it, most often as text; None for anything else."""
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        return None
+    return seconds if isfinite(seconds) else None  # NaN is not JSON
 
 
-def _unreadable(message: str, request_id: str | None, *, is_final: bool = False) -> ApiFailure:
-    return ApiFailure(
-        Failure(
-            Reaction.UNREADABLE, message, code=0, http_status=200, request_id=request_id, is_final=is_final
-        )
-    )
+def _files(item: Mapping[str, Any], media_id: str) -> list[KlingFile]:
+    """The addresses of one item: ``url``, or ``url_mp3`` and ``url_wav``, or ``url_1`` to ``url_3``."""
+    found = []
+    for name, url in item.items():
+        if (name == "url" or name.startswith("url_")) and isinstance(url, str) and url:
+            form = name.removeprefix("url").removeprefix("_")
+            duration = item.get(f"duration_{form}" if form else "duration")
+            found.append(KlingFile(f"{media_id}-{form}" if form else media_id, url, read_seconds(duration)))
+    return found
+
+
+def _small(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _small(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_small(item) for item in value]
+    return shorten(value, 32) if isinstance(value, str) and len(value) > LONGEST_TEXT else value

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kling_provider.api.decoding import decode_task
 from kling_provider.api.errors import ApiFailure, Reaction
-from kling_provider.api.tasks import KlingTask, KlingVideo, decode_task
+from kling_provider.api.tasks import KlingTask, KlingVideo
 from tests.api.properties import promise
 
 SAMPLES: dict[str, Any] = json.loads((Path(__file__).parent.parent / "data" / "kling-api.json").read_text())[

@@ -10,7 +10,7 @@ import requests
 
 from kling_provider.api.auth import KeyPair, sign_jwt
 from kling_provider.api.endpoints import ENDPOINTS
-from kling_provider.api.tasks import decode_task
+from kling_provider.api.decoding import decode_task
 from kling_provider.simulator.server import SimulatorServer
 from tests.simulator.simulator_client import Client, refused, until
 

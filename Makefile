@@ -18,7 +18,7 @@ unexport VIRTUAL_ENV
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-oldest test-live test-live-oldest storm chaos lint lint-ruff lint-format lint-types format build lock clean
+.PHONY: help venv demo ui test test-oldest test-live test-live-oldest storm chaos interop lint lint-ruff lint-format lint-types format build lock clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-24s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ storm: $(VENV)/.dev ## 100 submits against an account with 5 slots, on a real Ai
 chaos: $(VENV)/.dev ## 200 videos while everything dies, and the accounts: SEED=1 VIDEOS=200 GATEWAY=official DATABASE=postgres
 	$(BIN)/python -m scripts.chaos --seed $(or $(SEED),1) --videos $(or $(VIDEOS),200) \
 		--gateway $(or $(GATEWAY),official) --database $(or $(DATABASE),postgres) $(ARGS)
+
+interop: $(VENV)/.dev ## Clients nobody here wrote, unchanged, against the simulator; fetches them, keeps nothing
+	@$(BIN)/python -m scripts.interop
 
 test-live: $(VENV)/.dev ## The tests that need a live scheduler and triggerer
 	$(BIN)/python -m pytest -m live $(ARGS)

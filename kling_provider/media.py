@@ -1,4 +1,4 @@
-"""Pictures: from a URL, a path, an object-storage URI or bytes to what the API takes."""
+"""Pictures and sounds: from a URL, a path, an object-storage URI or bytes to what the API takes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kling_provider.api.endpoints import Endpoint
 from kling_provider.api.errors import InvalidRequest, shorten, show
-from kling_provider.api.gateways import PictureLimits
+from kling_provider.api.gateways import PictureLimits, SoundLimits
+from kling_provider.api.places import change_each
 
 _PASSED_THROUGH = re.compile(r"(https?|ftp)://", re.IGNORECASE)
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -25,8 +27,8 @@ _JPEG = b"\xff\xd8\xff"
 _RATIO_TOLERANCE = 0.01
 
 
-class PictureUnavailable(Exception):
-    """The storage of a picture does not answer now; a retry may find it."""
+class MediaUnavailable(Exception):
+    """The storage of a picture or a sound does not answer now; a retry may find it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,70 +42,70 @@ class _Size:
         return self.width / self.height
 
 
-def load_pictures(
+def load_media(
     request: Mapping[str, Any],
-    fields: Sequence[str],
-    limits: PictureLimits,
+    endpoint: Endpoint,
+    pictures: PictureLimits,
+    sounds: SoundLimits,
     roots: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return a copy of ``request`` in which every picture is a URL to pass on or the bytes of the file.
+    """Return a copy of ``request`` in which every picture and sound is a URL to pass on or the bytes of the file.
 
     :param request: checked fields; never changed.
-    :param fields: dotted names of the picture fields, ``[]`` marks a list.
-    :param limits: what the gateway takes.
-    :param roots: folders and URIs that pictures may come from; empty allows all.
+    :param endpoint: says which fields take pictures and sounds.
+    :param pictures: what the gateway takes.
+    :param sounds: what the gateway takes.
+    :param roots: folders and URIs that files may come from; empty allows all.
     :raises InvalidRequest: naming field, source, rule and way out.
-    :raises PictureUnavailable: if object storage does not answer now.
+    :raises MediaUnavailable: if object storage does not answer now.
     """
-    loaded = dict(request)
-    sizes = []
-    for name in fields:
-        for label, holder, key in _places(loaded, name):
-            source = holder[key]
-            if isinstance(source, str) and _PASSED_THROUGH.match(source):
-                continue
-            data = (
-                bytes(source)
-                if isinstance(source, bytes | bytearray)
-                else _read(label, source, limits, roots)
-            )
-            shown = f"<{len(data)} bytes>" if isinstance(source, bytes | bytearray) else shorten(source)
-            sizes.append(_check(label, shown, data, limits))
-            holder[key] = data
+    sizes: list[_Size] = []
+
+    def measure(label: str, shown: str, data: bytes) -> None:
+        sizes.append(_check(label, shown, data, pictures))
+
+    def picture(source: Any, label: str) -> Any:
+        return _load(source, label, pictures.max_bytes, roots, measure)
+
+    def sound(source: Any, label: str) -> Any:
+        return _load(source, label, sounds.max_bytes, roots, _check_sound)
+
+    loaded = change_each(request, endpoint.pictures, picture)
     _check_masks(sizes)
-    return loaded
+    return change_each(loaded, endpoint.sounds, sound)
 
 
-def encode_pictures(value: Any) -> Any:
+def _load(
+    source: Any, label: str, most: int, roots: Sequence[str], check: Callable[[str, str, bytes], None]
+) -> Any:
+    if isinstance(source, str) and _PASSED_THROUGH.match(source):
+        return source
+    is_data = isinstance(source, bytes | bytearray)
+    data = bytes(source) if is_data else _read(label, source, most, roots)
+    shown = f"<{len(data)} bytes>" if is_data else shorten(source)
+    if len(data) > most:
+        raise InvalidRequest(
+            f"{label}={shown!r} is larger than {most / 2**20:g} MB. Make it smaller, or give a URL."
+        )
+    check(label, shown, data)
+    return data
+
+
+def encode_media(value: Any) -> Any:
     """Return ``value`` with every bytes inside it as plain base64, the way Kling takes it."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, Mapping):
-        return {name: encode_pictures(item) for name, item in value.items()}
+        return {name: encode_media(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [encode_pictures(item) for item in value]
+        return [encode_media(item) for item in value]
     return value
 
 
-def _places(request: dict[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Where the pictures of one field are: label, the dict that holds it (a copy), its key."""
-    if "[]." not in name:
-        if request.get(name) is not None:
-            yield name, request, name
-        return
-    outer, inner = name.split("[].")
-    if request.get(outer):
-        request[outer] = [dict(item) for item in request[outer]]
-        for index, item in enumerate(request[outer]):
-            yield f"{outer}[{index}].{inner}", item, inner
-
-
-def _read(field: str, source: str, limits: PictureLimits, roots: Sequence[str]) -> bytes:
+def _read(field: str, source: str, most: int, roots: Sequence[str]) -> bytes:
     try:
-        if _URI.match(source):
-            data = _read_uri(field, source, limits, roots)
-        else:
-            data = _read_file(field, source, limits, roots)
+        read = _read_uri if _URI.match(source) else _read_file
+        return read(field, source, most, roots)
     except InvalidRequest:
         raise
     except FileNotFoundError:
@@ -114,19 +116,13 @@ def _read(field: str, source: str, limits: PictureLimits, roots: Sequence[str]) 
     except Exception as error:
         is_remote = bool(_URI.match(source)) and not _local(source)
         if is_remote and not isinstance(error, PermissionError | ValueError | ImportError):
-            raise PictureUnavailable(f"{field}={show(source)} cannot be read now: {shorten(error)}.")
+            raise MediaUnavailable(f"{field}={show(source)} cannot be read now: {shorten(error)}.")
         if not isinstance(error, OSError | ValueError | ImportError):
             raise
         raise InvalidRequest(f"{field}={show(source)} cannot be read: {shorten(error)}.")
-    if len(data) > limits.max_bytes:
-        raise InvalidRequest(
-            f"{field}={show(source)} is larger than {limits.max_bytes / 2**20:g} MB. Make it smaller, or "
-            "give a URL."
-        )
-    return data
 
 
-def _read_file(field: str, source: str, limits: PictureLimits, roots: Sequence[str]) -> bytes:
+def _read_file(field: str, source: str, most: int, roots: Sequence[str]) -> bytes:
     real = os.path.realpath(os.path.expanduser(source))
     folders = [os.path.realpath(os.path.expanduser(_local(root))) for root in roots if _local(root)]
     if roots and not any(os.path.commonpath((real, folder)) == folder for folder in folders):
@@ -134,20 +130,20 @@ def _read_file(field: str, source: str, limits: PictureLimits, roots: Sequence[s
     # Not a plain open(): on a named pipe it would wait for a writer for ever.
     with open(real, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise InvalidRequest(f"{field}={show(source)} is not a regular file. Give the picture itself.")
-        return file.read(limits.max_bytes + 1)
+            raise InvalidRequest(f"{field}={show(source)} is not a regular file. Give the file itself.")
+        return file.read(most + 1)
 
 
-def _read_uri(field: str, source: str, limits: PictureLimits, roots: Sequence[str]) -> bytes:
+def _read_uri(field: str, source: str, most: int, roots: Sequence[str]) -> bytes:
     if _local(source):
-        return _read_file(field, _local(source), limits, roots)
+        return _read_file(field, _local(source), most, roots)
     uris = [root.rstrip("/") + "/" for root in roots if not _local(root)]
     if roots and (".." in source.split("/") or not source.startswith(tuple(uris))):
         raise _outside(field, source, roots)
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     with ObjectStoragePath(source).open("rb") as file:
-        return bytes(file.read(limits.max_bytes + 1))
+        return bytes(file.read(most + 1))
 
 
 def _local(source: str) -> str:
@@ -161,7 +157,7 @@ def _local(source: str) -> str:
 def _outside(field: str, source: str, roots: Sequence[str]) -> InvalidRequest:
     return InvalidRequest(
         f"{field}={show(source)} lies outside the connection's media_roots ({', '.join(roots)}). Put the "
-        "picture there, or add its folder to media_roots."
+        "file there, or add its folder to media_roots."
     )
 
 
@@ -171,8 +167,6 @@ def _check(field: str, source: str, data: bytes, limits: PictureLimits) -> _Size
 
     if not data:
         raise refuse("is empty. Give a jpg or png picture.")
-    if len(data) > limits.max_bytes:
-        raise refuse(f"is larger than {limits.max_bytes / 2**20:g} MB. Make it smaller, or give a URL.")
     if not data.startswith((_PNG, _JPEG)):
         raise refuse("is not a jpg or png picture, whatever its name says. Convert it.")
     import imagesize  # here, because importing an operator must stay cheap
@@ -193,6 +187,18 @@ def _check(field: str, source: str, data: bytes, limits: PictureLimits) -> _Size
             f"{limits.max_ratio:g}:1. Crop it."
         )
     return _Size(field, int(width), int(height))
+
+
+def _check_sound(field: str, source: str, data: bytes) -> None:
+    is_sound = (
+        data.startswith((b"ID3", b"RIFF"))
+        or data[4:8] == b"ftyp"
+        or (data[:1] == b"\xff" and data[1:2] >= b"\xe0")
+    )
+    if not is_sound:
+        raise InvalidRequest(
+            f"{field}={source!r} is not an mp3, wav, m4a or aac file, whatever its name says. Convert it."
+        )
 
 
 def _is_whole(data: bytes) -> bool:

@@ -212,17 +212,16 @@ class WaitsForTask:
         task = finished_task(decision, ref.task_id, ref.endpoint, self.timeout)
         seconds = _lasted(task)
         log.info(
-            "Task %s of %s succeeded%s%s.",
-            task.task_id,
+            "%s of %s succeeded%s%s.",
+            f"Task {task.task_id}" if task.task_id else "The call",
             task.endpoint,
             f" after {seconds:.0f} s" if seconds is not None else "",
             f"; Kling deducted {task.units} units" if task.units is not None else "",
         )
-        self.finished_video_url = task.videos[0].url if task.videos else None
+        self.finished_video_url = task.files[0].url if task.files else None
         if (ti := context.get("ti")) is not None:
-            if task.videos:
-                ti.xcom_push(key="video_url", value=task.videos[0].url)
-                ti.xcom_push(key="video_id", value=task.videos[0].id)
+            for name, value in task.first_results().items():
+                ti.xcom_push(key=name, value=value)
             if task.units is not None:
                 ti.xcom_push(key="units", value=str(task.units))
         return task.to_dict()

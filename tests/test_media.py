@@ -17,11 +17,11 @@ from PIL import Image
 
 from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.api.errors import InvalidRequest
-from kling_provider.api.gateways import PictureLimits
-from kling_provider.media import encode_pictures, load_pictures
+from kling_provider.api.gateways import PictureLimits, SoundLimits
+from kling_provider.media import encode_media, load_media
 from tests.api.properties import promise
 
-FIELDS = ENDPOINTS["image2video"].pictures
+ROW = ENDPOINTS["image2video"]
 LIMITS = PictureLimits()
 LINE = [{"x": 1, "y": 2}, {"x": 3, "y": 4}]
 
@@ -49,7 +49,7 @@ def put(tmp_path: Path) -> Callable[..., str]:
 def load(
     source: Any, field: str = "image", *, limits: PictureLimits = LIMITS, roots: tuple[str, ...] = ()
 ) -> Any:
-    return load_pictures({field: source}, FIELDS, limits, roots)[field]
+    return load_media({field: source}, ROW, limits, SoundLimits(), roots)[field]
 
 
 def refusal(source: Any, field: str = "image", **options: Any) -> str:
@@ -103,8 +103,8 @@ def test_a_url_passes_through_unchanged(url: str, roots: tuple[str, ...]):
 
 def test_fields_that_are_no_pictures_and_unset_ones_are_left_alone():
     request = {"prompt": "/etc/hostname", "image": None, "dynamic_masks": None, "cfg_scale": 0.5}
-    assert load_pictures(request, FIELDS, LIMITS) == request
-    assert load_pictures({}, FIELDS, LIMITS) == {}
+    assert load_media(request, ROW, LIMITS, SoundLimits()) == request
+    assert load_media({}, ROW, LIMITS, SoundLimits()) == {}
 
 
 def test_every_mask_of_a_list_is_loaded_into_a_copy(put: Callable[..., str]):
@@ -118,7 +118,7 @@ def test_every_mask_of_a_list_is_loaded_into_a_copy(put: Callable[..., str]):
         ],
     }
     before = copy.deepcopy(request)
-    loaded = load_pictures(request, FIELDS, LIMITS)
+    loaded = load_media(request, ROW, LIMITS, SoundLimits())
     assert loaded == {
         "image": PNG,
         "static_mask": PNG,
@@ -134,7 +134,7 @@ def test_the_callers_dict_is_unchanged_when_a_picture_is_refused(put: Callable[.
     request = {"image": put(), "dynamic_masks": [{"mask": "/nowhere.png", "trajectories": LINE}]}
     before = copy.deepcopy(request)
     with pytest.raises(InvalidRequest, match=r"dynamic_masks\[0\].mask='/nowhere.png'"):
-        load_pictures(request, FIELDS, LIMITS)
+        load_media(request, ROW, LIMITS, SoundLimits())
     assert request == before
 
 
@@ -285,7 +285,7 @@ def test_a_directory_is_refused_and_no_descriptor_is_lost(tmp_path: Path):
 def test_a_named_pipe_is_refused_at_once(tmp_path: Path, scheme: str):
     path = tmp_path / "pipe.png"
     os.mkfifo(path)
-    assert "is not a regular file. Give the picture itself." in refusal(f"{scheme}{path}")
+    assert "is not a regular file. Give the file itself." in refusal(f"{scheme}{path}")
 
 
 def test_a_device_is_refused():
@@ -457,7 +457,7 @@ SMALL, OTHER = picture(320, 320), picture(640, 640)
     ids=range(7),
 )
 def test_masks_of_one_size_and_the_pictures_ratio_are_taken(request_body: dict[str, Any]):
-    assert load_pictures(request_body, FIELDS, LIMITS) == request_body
+    assert load_media(request_body, ROW, LIMITS, SoundLimits()) == request_body
 
 
 @pytest.mark.parametrize(
@@ -482,13 +482,13 @@ def test_masks_of_one_size_and_the_pictures_ratio_are_taken(request_body: dict[s
 )
 def test_masks_that_kling_would_fail_later_are_refused_now(request_body: dict[str, Any], said: str):
     with pytest.raises(InvalidRequest) as caught:
-        load_pictures(request_body, FIELDS, LIMITS)
+        load_media(request_body, ROW, LIMITS, SoundLimits())
     assert said in str(caught.value)
 
 
 def test_a_tail_may_have_another_size():
     request = {"image": PNG, "image_tail": OTHER}
-    assert load_pictures(request, FIELDS, LIMITS) == request
+    assert load_media(request, ROW, LIMITS, SoundLimits()) == request
 
 
 # -- encoding
@@ -496,7 +496,7 @@ def test_a_tail_may_have_another_size():
 
 def test_a_picture_is_sent_as_plain_base64_without_prefix_and_newlines():
     request = {"image": JPEG * 20, "dynamic_masks": [{"mask": PNG, "trajectories": LINE}], "cfg_scale": 0.5}
-    encoded = encode_pictures(request)
+    encoded = encode_media(request)
     assert base64.b64decode(encoded["image"], validate=True) == JPEG * 20
     assert base64.b64decode(encoded["dynamic_masks"][0]["mask"], validate=True) == PNG
     for text in (encoded["image"], encoded["dynamic_masks"][0]["mask"]):
@@ -515,7 +515,7 @@ def test_no_picture_at_all_is_taken_for_more_than_it_is(data: bytes):
         load(PNG[:8] + data)
     with pytest.raises(InvalidRequest):
         load(JPEG[:3] + data)
-    assert base64.b64decode(encode_pictures(data), validate=True) == data
+    assert base64.b64decode(encode_media(data), validate=True) == data
 
 
 @pytest.mark.parametrize(
@@ -526,7 +526,7 @@ def test_no_picture_at_all_is_taken_for_more_than_it_is(data: bytes):
     ],
 )
 def test_a_bucket_that_does_not_answer_now_is_not_a_wrong_picture(monkeypatch, raised, expected):
-    from kling_provider.media import PictureUnavailable
+    from kling_provider.media import MediaUnavailable
 
     class Path:
         def __init__(self, *_):
@@ -536,7 +536,58 @@ def test_a_bucket_that_does_not_answer_now_is_not_a_wrong_picture(monkeypatch, r
             raise raised
 
     monkeypatch.setattr("airflow.providers.common.compat.sdk.ObjectStoragePath", Path)
-    with pytest.raises(PictureUnavailable, match=expected) as caught:
-        load_pictures({"image": "s3://key:secret@bucket/a.png"}, ["image"], PictureLimits())
+    with pytest.raises(MediaUnavailable, match=expected) as caught:
+        load_media({"image": "s3://key:secret@bucket/a.png"}, ROW, PictureLimits(), SoundLimits())
     assert "secret" not in str(caught.value)
     assert "image=" in str(caught.value)
+
+
+# -- sounds
+
+AVATAR = ENDPOINTS["avatar"]
+LIP_SYNC = ENDPOINTS["advanced-lip-sync"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"ID3\x04 an mp3",
+        b"\xff\xfb\x90 an mp3 without tags",
+        b"RIFF1234WAVE",
+        b"\x00\x00\x00\x20ftypM4A ",
+        b"\xff\xf1P aac",
+    ],
+)
+def test_a_sound_is_read_and_known_by_its_first_bytes(put: Callable[..., str], data: bytes):
+    request = {"image": "https://media.example/a.png", "sound_file": put("voice", data)}
+    assert load_media(request, AVATAR, LIMITS, SoundLimits())["sound_file"] == data
+
+
+def test_a_sound_inside_a_list_is_read_and_an_address_passes_through(put: Callable[..., str]):
+    path = put("voice.mp3", b"ID3 voice")
+    faces = {"face_choose": [{"sound_file": path}, {"sound_file": "https://media.example/v.mp3"}]}
+    loaded = load_media(faces, LIP_SYNC, LIMITS, SoundLimits())
+    assert [face["sound_file"] for face in loaded["face_choose"]] == [
+        b"ID3 voice",
+        "https://media.example/v.mp3",
+    ]
+    assert faces["face_choose"][0]["sound_file"] == path
+
+
+def test_what_is_no_sound_or_too_large_is_refused(put: Callable[..., str]):
+    def told(data: bytes, limits: SoundLimits = SoundLimits()) -> str:  # noqa: B008
+        with pytest.raises(InvalidRequest) as caught:
+            load_media({"sound_file": put("voice", data)}, AVATAR, LIMITS, limits)
+        return str(caught.value)
+
+    assert "is not an mp3, wav, m4a or aac file" in told(b"hello")
+    assert "is not an mp3, wav, m4a or aac file" in told(b"")
+    assert "is larger than 1 MB" in told(b"ID3" + bytes(2**20), SoundLimits(max_bytes=2**20))
+    assert load_media({"sound_file": b"ID3" + bytes(97)}, AVATAR, LIMITS, SoundLimits(max_bytes=100))
+
+
+def test_the_new_dialects_contents_are_pictures_but_for_addresses(put: Callable[..., str]):
+    contents = [{"type": "prompt", "text": "a boat"}, {"type": "first_frame", "url": put()}]
+    row = ENDPOINTS["image-to-video/kling-3.0"]
+    loaded = load_media({"contents": contents}, row, LIMITS, SoundLimits())
+    assert loaded["contents"] == [contents[0], {"type": "first_frame", "url": PNG}]

@@ -24,6 +24,8 @@ ExternalIdUse = Literal["lookup", "list", "none"]
 #: ``GET <create path>?pageNum=&pageSize=``: the vendor's limits.
 MAX_PAGE = 1000
 MAX_PAGE_SIZE = 500
+#: A session of multi-elements ends so long after init-selection.
+SESSION_HOURS = 24
 #: ``GET /tasks`` and ``POST /tasks`` of the new dialect: query and list of all its endpoints.
 TASKS_PATH = "/tasks"
 
@@ -47,6 +49,7 @@ class Endpoint:
         nothing and costs nothing.
     :param external_id: how the vendor lets a caller's own id be looked up: by query, only in the list, or not.
     :param is_free: a ``call`` that may be repeated, because it costs nothing and does the same again.
+    :param answer_lives_hours: how long the answer of a ``call`` is worth something; 0: as long as results are kept.
     :param max_page_size: of its list.
     :param other_paths: what other versions of the documents call it.
     :param successor: what the vendor recommends instead.
@@ -62,6 +65,7 @@ class Endpoint:
     work: Work = "task"
     external_id: ExternalIdUse = "lookup"
     is_free: bool = False
+    answer_lives_hours: float = 0
     max_page_size: int = MAX_PAGE_SIZE
     other_paths: tuple[str, ...] = ()
     successor: str | None = None
@@ -140,11 +144,12 @@ def _videos() -> Iterator[Endpoint]:
         successor="identify-face and advanced-lip-sync",
     )
     selection = "/v1/videos/multi-elements/"
-    yield call("multi-elements/init-selection", create_path=selection + "init-selection")
-    yield call("multi-elements/add-selection", create_path=selection + "add-selection")
-    yield call("multi-elements/delete-selection", create_path=selection + "delete-selection")
-    yield call("multi-elements/clear-selection", create_path=selection + "clear-selection")
-    yield call("multi-elements/preview-selection", create_path=selection + "preview-selection")
+    step = partial(call, answer_lives_hours=SESSION_HOURS)
+    yield step("multi-elements/init-selection", create_path=selection + "init-selection")
+    yield step("multi-elements/add-selection", create_path=selection + "add-selection")
+    yield step("multi-elements/delete-selection", create_path=selection + "delete-selection")
+    yield step("multi-elements/clear-selection", create_path=selection + "clear-selection")
+    yield step("multi-elements/preview-selection", create_path=selection + "preview-selection")
     yield video(
         "multi-elements",
         create_path="/v1/videos/multi-elements",

@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
 
-ExternalIdUse = Literal["lookup", "list", "none"]
+from kling_provider.api.endpoints import ExternalIdUse
 
 
 @dataclass(frozen=True, slots=True)
 class PictureLimits:
     """What a picture may be (Kling's documents, "image input").
 
-    :param max_bytes: size of the file.
+    :param max_bytes: size of the file (in the new dialect :data:`NEW_DIALECT_PICTURE_BYTES`).
     :param min_side: smallest width and height, in pixels.
     :param min_ratio: smallest width / height.
     :param max_ratio: largest width / height.
@@ -27,6 +26,20 @@ class PictureLimits:
     min_side: int = 300
     min_ratio: float = 0.4
     max_ratio: float = 2.5
+
+
+#: The new dialect takes larger pictures.
+NEW_DIALECT_PICTURE_BYTES = 50 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SoundLimits:
+    """What a sound file may be (mp3, wav, m4a or aac; Kling's documents, "sound_file").
+
+    :param max_bytes: size of the file.
+    """
+
+    max_bytes: int = 5 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,7 @@ class Gateway:
     :param tells_costs: whether it answers ``GET /account/costs``.
     :param result_ttl_days: how long a result can be fetched.
     :param pictures: limits of picture inputs.
+    :param sounds: limits of sound inputs.
     :param console: where a person looks at the account.
     """
 
@@ -59,6 +73,7 @@ class Gateway:
     tells_costs: bool = False
     result_ttl_days: float = 30
     pictures: PictureLimits = PictureLimits()
+    sounds: SoundLimits = SoundLimits()
     console: Mapping[str, str] = field(default_factory=dict)
 
 

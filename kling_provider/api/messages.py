@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, get_args
@@ -19,16 +19,24 @@ SHOWN = 32
 _RENAMED = {"model": "model_name"}
 
 
-def explain(error: ValidationError, request: Mapping[str, Any], model: type[BaseModel], endpoint: str) -> str:
+def explain(
+    error: ValidationError,
+    request: Mapping[str, Any],
+    model: type[BaseModel],
+    endpoint: str,
+    told: Callable[[Mapping[str, Any]], bool] = lambda item: True,
+) -> str:
     """Say everything that is wrong with a request, one sentence each.
 
     :param error: what pydantic found.
     :param request: the request it looked at.
     :param model: the model it was held against.
     :param endpoint: name of the endpoint, put in front.
+    :param told: which of pydantic's findings are told.
     """
     # A picture is text or bytes, so a wrong one is told twice: once is enough.
-    mistakes = [item for item in error.errors(include_url=False) if item["type"] != "bytes_type"]
+    found = error.errors(include_url=False)
+    mistakes = [item for item in found if item["type"] != "bytes_type" and told(item)]
     sentences = [_sentence(item, request, model) for item in mistakes]
     return f"{endpoint}: " + " ".join(sentences)
 

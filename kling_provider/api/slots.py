@@ -22,8 +22,11 @@ Rules
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from kling_provider.api.endpoints import Endpoint
 
 #: Seconds from one probe to the next: at first and while probes are taken; while they are refused.
 SHORTEST_PROBE_GAP = 15.0
@@ -38,6 +41,25 @@ PAUSES_UNSURE = (0.0, 0.0, 30.0, 120.0, 300.0, 600.0, 1800.0, 5400.0)
 PAUSES_SURE = (0.0, 0.0, 0.0, 0.0, 0.0, 120.0, 600.0, 1800.0)
 #: Waiters with no more refusals than this share the probes in order of arrival.
 FEW_REFUSALS = 3
+#: Pictures of a series whose number Kling chooses itself, at most.
+LONGEST_SERIES = 9
+
+
+def slots_of(endpoint: Endpoint, body: Mapping[str, Any]) -> int:
+    """How many slots of the account a task holds: as many as the pictures it makes, else one.
+
+    :param endpoint: where it goes.
+    :param body: what is sent.
+    """
+    if endpoint.kind != "image":
+        return 1
+    amount = body.get("series_amount", 4) if body.get("result_type") == "series" else body.get("n", 1)
+    try:
+        return max(1, int(amount))
+    except (TypeError, ValueError):
+        return LONGEST_SERIES
+
+
 #: A waiter that was let go and has not come back for so many seconds was taken. Grows where workers are slower.
 RETURNS_WITHIN_SECONDS = 45.0
 LONGEST_RETURN_SECONDS = 300.0

@@ -119,6 +119,31 @@ class KlingTask:
                 found += _files(item, str(item.get("id") or f"{kind}-{item.get('index', number)}"))
         return tuple(found)
 
+    def first_results(self) -> dict[str, str]:
+        """What a next step most often needs: ids and addresses of the first of each kind, by plain names.
+
+        ``video_id``, ``video_url``, ``image_url``, ``audio_id``, ``audio_url``, ``element_id``, ``voice_id``,
+        ``session_id``, ``face_id``; only those there are.
+        """
+        found: dict[str, Any] = {}
+        if self.videos:
+            found |= {"video_id": self.videos[0].id, "video_url": self.videos[0].url}
+        if self.images:
+            image = self.images[0]
+            found["image_url"] = image.get("url") or image.get("url_1")
+        if self.audios:
+            audio = self.audios[0]
+            found |= {"audio_id": audio.get("id"), "audio_url": audio.get("url") or audio.get("url_mp3")}
+        if self.elements:
+            found["element_id"] = self.elements[0].get("element_id")
+        if self.voices:
+            found["voice_id"] = self.voices[0].get("voice_id")
+        found["session_id"] = self.data.get("session_id")
+        faces = self.data.get("face_data")
+        if isinstance(faces, list) and faces and isinstance(faces[0], Mapping):
+            found["face_id"] = faces[0].get("face_id")
+        return {name: str(value) for name, value in found.items() if value}
+
     def to_dict(self) -> dict[str, Any]:
         """Give the task as small, plain JSON: ISO times, units as a string."""
         return {

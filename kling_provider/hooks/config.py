@@ -15,15 +15,16 @@ from urllib.parse import urlsplit
 
 from kling_provider.api.auth import Bearer, Credentials, KeyPair
 from kling_provider.api.calls import Routes
-from kling_provider.api.endpoints import Endpoint
+from kling_provider.api.endpoints import Endpoint, ExternalIdUse
 from kling_provider.api.errors import show
 from kling_provider.api.gateways import (
     DEFAULT_GATEWAY,
     DEFAULT_REGION,
     GATEWAYS,
-    ExternalIdUse,
+    NEW_DIALECT_PICTURE_BYTES,
     Gateway,
     PictureLimits,
+    SoundLimits,
 )
 from kling_provider.exceptions import KlingBadRequestError
 
@@ -60,6 +61,10 @@ class ConnectionLike(Protocol):
     password: str | None
 
 
+#: What can be done with an external_task_id, the most first.
+_USES: tuple[ExternalIdUse, ...] = ("lookup", "list", "none")
+
+
 @dataclass(frozen=True, slots=True)
 class KlingConfig:
     """Everything a hook needs to know about one connection.
@@ -78,6 +83,7 @@ class KlingConfig:
     :param media_roots: where pictures may be read from; empty allows all.
     :param result_hosts: private hosts that results may be fetched from.
     :param pictures: limits of picture inputs.
+    :param sounds: limits of sound inputs.
     :param http_extras: proxies (per scheme), verify, cert, trust_env, as the HTTP provider takes them.
     """
 
@@ -94,11 +100,21 @@ class KlingConfig:
     media_roots: tuple[str, ...] = ()
     result_hosts: tuple[str, ...] = ()
     pictures: PictureLimits = PictureLimits()
+    sounds: SoundLimits = SoundLimits()
     http_extras: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def external_id_for(self, endpoint: Endpoint) -> ExternalIdUse:
-        """Whether a submit to ``endpoint`` can be looked up afterwards."""
-        return self.external_id.get(endpoint.name) or self.external_id.get("*") or self.gateway.external_id
+        """Whether a submit to ``endpoint`` can be looked up afterwards: what endpoint and gateway both can."""
+        if endpoint.name in self.external_id:
+            return self.external_id[endpoint.name]
+        here = self.external_id.get("*") or self.gateway.external_id
+        return max(here, endpoint.external_id, key=_USES.index)
+
+    def pictures_for(self, endpoint: Endpoint) -> PictureLimits:
+        """Limits of picture inputs, larger in the new dialect unless the connection sets its own."""
+        if endpoint.dialect == "classic" or self.pictures.max_bytes != PictureLimits().max_bytes:
+            return self.pictures
+        return replace(self.pictures, max_bytes=NEW_DIALECT_PICTURE_BYTES)
 
     def model_for(self, endpoint: Endpoint) -> str | None:
         """The model that is sent where the caller names none."""
@@ -188,6 +204,7 @@ def _read(conn_id: str, conn: ConnectionLike, extra: Mapping[str, Any]) -> Kling
         settle=_settle(extra.get("settle")),
         media_roots=_texts(extra, "media_roots"),
         result_hosts=_texts(extra, "result_hosts"),
+        sounds=gateway.sounds,
         pictures=_limits(gateway.pictures, _plain(extra.get("picture_limits", {}))),
         http_extras=_http_extras(extra),
     )
@@ -261,10 +278,9 @@ def _query_path(value: object) -> str | None:
 
 
 def _external_id(value: object) -> dict[str, ExternalIdUse]:
-    uses: tuple[ExternalIdUse, ...] = ("lookup", "list", "none")
     plain = _plain(value)
     table = plain if isinstance(plain, Mapping) else {"*": plain}
-    if not all(use in uses for use in table.values()):
+    if not all(use in _USES for use in table.values()):
         raise ValueError(
             f"extra external_id={show(value, 60)}: use lookup, list or none, for all or per endpoint."
         )

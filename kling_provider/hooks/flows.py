@@ -15,7 +15,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from kling_provider.api.billing import MAX_BILLING_PAGES, BillingRow, unreadable
-from kling_provider.api.calls import Call
+from kling_provider.api.calls import Call, TaskPage, check_page
+from kling_provider.api.endpoints import Endpoint
 from kling_provider.api.errors import ApiFailure
 from kling_provider.api.polling import NOT_FOUND_GRACE_SECONDS, Decision, TaskPoller, Wait
 from kling_provider.api.tasks import KlingTask
@@ -95,6 +96,35 @@ def ask(call: Call[T]) -> Flow[T]:
     except ApiFailure as error:
         raise call_error(error, call)
     return answer
+
+
+def list_page(config: KlingConfig, endpoint: Endpoint, page: int, page_size: int) -> Flow[list[KlingTask]]:
+    """Read one page of an endpoint's list; in the new dialect those before it too, because it has cursors only.
+
+    :raises ApiFailure: if it cannot be had.
+    """
+    if endpoint.dialect == "classic":
+        tasks: list[KlingTask] = yield Send(config.routes.list_tasks(endpoint, page, page_size))
+        return tasks
+    check_page(page, page_size)
+    cursor: str | None = None
+    for number in range(1, page + 1):
+        told: TaskPage = yield Send(config.routes.list_new(cursor, page_size))
+        if number == page:
+            return told.tasks
+        cursor = told.next_cursor
+        if cursor is None:
+            break
+    return []
+
+
+def asked_page(config: KlingConfig, endpoint: Endpoint, page: int, page_size: int) -> Flow[list[KlingTask]]:
+    """The same; a failure becomes the exception that says what was being done."""
+    checked(lambda size: check_page(page, size, endpoint.max_page_size), page_size)
+    try:
+        return (yield from list_page(config, endpoint, page, page_size))
+    except ApiFailure as error:
+        raise from_failure(error.failure, f"Listing tasks of {endpoint.name}", endpoint=endpoint.name)
 
 
 def billing(config: KlingConfig, start: datetime, end: datetime, kind: str) -> Flow[list[BillingRow]]:

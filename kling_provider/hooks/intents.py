@@ -9,6 +9,7 @@ Rules for the latter
   * A record without an id: its POST may have been booked. Nothing is sent.
   * A clear by a person after that is their decision: the next POST goes out.
   * A definite refusal erases the intent.
+  * What is answered at once is written down whole: no query gives it again.
   * The records belong to a position of a mapped task. Where its list has shifted after a clear, the record of a
     key may stand elsewhere: nothing is sent.
   * No task state (before 3.3): only the first try sends.
@@ -22,6 +23,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from kling_provider.api.submitting import Outcome, Refused, Submitted
+from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError, KlingSubmissionUnknownError
 from kling_provider.hooks.config import KlingConfig
 from kling_provider.hooks.outcomes import OnUnknown
@@ -104,6 +106,20 @@ class Intent:
         """Epoch seconds of the recorded POST."""
         return self._record.get("posted_at")
 
+    @property
+    def earlier_answer(self) -> KlingTask | None:
+        """What an earlier try was answered at once, and paid for, if it is still worth having."""
+        answer = self._record.get("answer")
+        if answer is None or (self.was_cleared and (self._work.wants_new or self.is_other_request)):
+            return None
+        lives = self._prepared.endpoint.answer_lives_hours or self._config.gateway.result_ttl_days * 24
+        if time.time() - (self.posted_at or 0) > lives * 3600:
+            log.warning(
+                "What an earlier try was answered is %g hours old and gone by now; asking anew.", lives
+            )
+            return None
+        return KlingTask.from_dict(answer)
+
     def may_be_booked(self, external_id: str | None) -> bool | None:
         """Whether an earlier try may have sent this id; None where nothing is recorded, which proves nothing."""
         if not self._record:
@@ -149,7 +165,7 @@ class Intent:
                 )
             return None
         if self.task_id is None:
-            if self.was_cleared or self._risk_accepted:
+            if self.was_cleared or self._risk_accepted or self._record.get("answer"):
                 return None
             raise self._unknown(
                 "it wrote down that it would submit, and no answer after that",
@@ -179,9 +195,10 @@ class Intent:
             return
         try:
             if isinstance(outcome, Submitted):
-                self._write(
-                    outcome.task.external_task_id, posted_at=self.posted_at, task_id=outcome.task.task_id
-                )
+                task = outcome.task
+                at_once = self._prepared.endpoint.work == "call"
+                found = {"answer": task.to_dict()} if at_once else {"task_id": task.task_id}
+                self._write(task.external_task_id, posted_at=self.posted_at, **found)
             elif isinstance(outcome, Refused) and not self._prepared.can_look_up:
                 self.forget()
         except Exception as error:  # whatever it is, an id that was paid for must not go down with it

@@ -26,20 +26,22 @@ from kling_provider import __version__
 from kling_provider.api.auth import KeyPair, TokenSource
 from kling_provider.api.billing import BillingKind, BillingRow
 from kling_provider.api.calls import Call
+from kling_provider.api.endpoints import Dialect
 from kling_provider.api.errors import ApiFailure, Failure, Reaction
 from kling_provider.api.polling import Decision, TaskPoller
 from kling_provider.api.replies import Reply, read_envelope
+from kling_provider.api.requests import Validate
 from kling_provider.api.submitting import Memory
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.hooks import flows, submit_flow
 from kling_provider.hooks.config import KlingConfig, read_connection, unknown_extras
-from kling_provider.hooks.names import checked, checked_endpoint, checked_id
+from kling_provider.hooks.names import checked_endpoint, checked_id
 from kling_provider.hooks.network import network_failure, tls_for
 from kling_provider.hooks.outcomes import OnExisting, OnUnknown
 from kling_provider.hooks.preparing import PreparedSubmit, estimate, prepare
 from kling_provider.hooks.work import Work, current_work
-from kling_provider.media import encode_pictures
+from kling_provider.media import encode_media
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -150,26 +152,39 @@ class KlingHook(_KlingBase):
         return self._session
 
     def prepare(
-        self, endpoint: str, request: Mapping[str, Any], *, external_task_id: str | None = None
+        self,
+        endpoint: str,
+        request: Mapping[str, Any],
+        *,
+        external_task_id: str | None = None,
+        dialect: Dialect = "classic",
+        validate: Validate = "strict",
     ) -> PreparedSubmit:
-        """Check a request, read its pictures and estimate its price; send nothing.
+        """Check a request, read its pictures and sounds and estimate its price; send nothing.
 
         :param endpoint: name of the endpoint, or a raw path that starts with ``/``.
-        :param request: Kling's own field names; pictures as URL, URI, path or bytes. Never changed.
+        :param request: Kling's own field names; pictures and sounds as URL, URI, path or bytes. Never changed.
         :param external_task_id: an id of the caller's choice.
+        :param dialect: ``new`` sends a classic request in Kling's new dialect, where it can be said there.
+        :param validate: what Kling's documents do not list is refused (``strict``), sent with a warning
+            (``warn``), or not looked at (``off``).
         :raises KlingBadRequestError: naming field, value, rule and way out.
         """
-        return prepare(self.config, endpoint, request, external_task_id)
+        return prepare(self.config, endpoint, request, external_task_id, dialect=dialect, validate=validate)
 
-    def estimate_units(self, endpoint: str, request: Mapping[str, Any]) -> Decimal | None:
+    def estimate_units(
+        self, endpoint: str, request: Mapping[str, Any], *, input_seconds: float | None = None
+    ) -> Decimal | None:
         """Say what a request will cost, with the model this gateway is sent by default; read and send nothing.
 
         :param endpoint: name of the endpoint, or a raw path that starts with ``/``.
         :param request: Kling's own field names.
+        :param input_seconds: length of the video or sound that the price follows (motion-control, avatar, ...);
+            by default the longest that Kling takes, so that it cannot cost more.
         :returns: units, or None where no price is published.
         :raises KlingBadRequestError: naming field, value, rule and way out.
         """
-        return estimate(self.config, endpoint, request)
+        return estimate(self.config, endpoint, request, input_seconds)
 
     def submit(
         self,
@@ -178,6 +193,8 @@ class KlingHook(_KlingBase):
         *,
         external_task_id: str | None = None,
         key: str | None = None,
+        dialect: Dialect = "classic",
+        validate: Validate = "strict",
     ) -> KlingTask:
         """Create a task. Costs money once: an unclear answer is looked up, never sent again.
 
@@ -188,10 +205,15 @@ class KlingHook(_KlingBase):
         :param request: Kling's own field names; pictures as URL, URI, path or bytes. Never changed.
         :param external_task_id: an id of the caller's choice, unique per account.
         :param key: tells several submits of one Airflow task apart.
-        :returns: the task, most often ``submitted``.
+        :param dialect: ``new`` sends a classic request in Kling's new dialect, where it can be said there.
+        :param validate: what Kling's documents do not list is refused (``strict``), sent with a warning
+            (``warn``), or not looked at (``off``).
+        :returns: the task, most often ``submitted``; of an endpoint that answers at once, finished.
         :raises KlingError: the class for what happened; rate and slot limits are raised at once.
         """
-        prepared = self.prepare(endpoint, request, external_task_id=external_task_id)
+        prepared = self.prepare(
+            endpoint, request, external_task_id=external_task_id, dialect=dialect, validate=validate
+        )
         return self.submit_prepared(prepared, current_work(key))[0]
 
     def submit_prepared(
@@ -266,9 +288,9 @@ class KlingHook(_KlingBase):
 
         :param endpoint: name of the endpoint.
         :param page: 1 to 1000.
-        :param page_size: 1 to 500.
+        :param page_size: 1 to 500 (voices: 1000).
         """
-        return self._drive(flows.ask(_list_call(self.config, endpoint, page, page_size)))
+        return self._drive(flows.asked_page(self.config, checked_endpoint(endpoint), page, page_size))
 
     def wait_for_task(
         self, task_id: str, *, endpoint: str = "image2video", timeout: float = 600, poke_interval: float = 10
@@ -294,6 +316,16 @@ class KlingHook(_KlingBase):
         :param endpoint: the endpoint it was made with.
         """
         return self._drive(flows.poll(self.config, poller, task_id, endpoint))
+
+    def read(self, endpoint: str, request: Mapping[str, Any] | None = None) -> Any:
+        """Read what needs no task: preset elements and voices, the account, the tasks of the new dialect. Free.
+
+        :param endpoint: name of an endpoint that only reads.
+        :param request: its parameters, as Kling names them, for example ``{"pageNum": 1, "pageSize": 100}``.
+        :returns: a list of tasks, or Kling's ``data`` where it tells of the account.
+        :raises KlingBadRequestError: for an endpoint that does more than read.
+        """
+        return self._drive(flows.ask(_read_call(self.config, endpoint, request)))
 
     def get_account_costs(
         self, start: datetime, end: datetime, *, resource_pack_name: str | None = None
@@ -472,14 +504,25 @@ class KlingAsyncHook(_KlingBase):
             raise self._missing_connection(error)
 
     async def prepare(
-        self, endpoint: str, request: Mapping[str, Any], *, external_task_id: str | None = None
+        self,
+        endpoint: str,
+        request: Mapping[str, Any],
+        *,
+        external_task_id: str | None = None,
+        dialect: Dialect = "classic",
+        validate: Validate = "strict",
     ) -> PreparedSubmit:
         """See :meth:`KlingHook.prepare`."""
-        return await asyncio.to_thread(prepare, await self.get_config(), endpoint, request, external_task_id)
+        config = await self.get_config()
+        return await asyncio.to_thread(
+            prepare, config, endpoint, request, external_task_id, dialect=dialect, validate=validate
+        )
 
-    async def estimate_units(self, endpoint: str, request: Mapping[str, Any]) -> Decimal | None:
+    async def estimate_units(
+        self, endpoint: str, request: Mapping[str, Any], *, input_seconds: float | None = None
+    ) -> Decimal | None:
         """See :meth:`KlingHook.estimate_units`."""
-        return estimate(await self.get_config(), endpoint, request)
+        return estimate(await self.get_config(), endpoint, request, input_seconds)
 
     async def submit(
         self,
@@ -488,9 +531,13 @@ class KlingAsyncHook(_KlingBase):
         *,
         external_task_id: str | None = None,
         key: str | None = None,
+        dialect: Dialect = "classic",
+        validate: Validate = "strict",
     ) -> KlingTask:
         """See :meth:`KlingHook.submit`."""
-        prepared = await self.prepare(endpoint, request, external_task_id=external_task_id)
+        prepared = await self.prepare(
+            endpoint, request, external_task_id=external_task_id, dialect=dialect, validate=validate
+        )
         return (await self.submit_prepared(prepared, current_work(key)))[0]
 
     async def submit_prepared(
@@ -539,7 +586,8 @@ class KlingAsyncHook(_KlingBase):
 
     async def list_tasks(self, endpoint: str, *, page: int = 1, page_size: int = 30) -> list[KlingTask]:
         """See :meth:`KlingHook.list_tasks`."""
-        return await self._drive(flows.ask(_list_call(await self.get_config(), endpoint, page, page_size)))
+        row = checked_endpoint(endpoint)
+        return await self._drive(flows.asked_page(await self.get_config(), row, page, page_size))
 
     async def wait_for_task(
         self, task_id: str, *, endpoint: str = "image2video", timeout: float = 600, poke_interval: float = 10
@@ -563,6 +611,10 @@ class KlingAsyncHook(_KlingBase):
         if poller.key_is_rejected:
             await self.close()  # a key may have been replaced: read the connection anew
         return decision
+
+    async def read(self, endpoint: str, request: Mapping[str, Any] | None = None) -> Any:
+        """See :meth:`KlingHook.read`."""
+        return await self._drive(flows.ask(_read_call(await self.get_config(), endpoint, request)))
 
     async def get_account_costs(
         self, start: datetime, end: datetime, *, resource_pack_name: str | None = None
@@ -694,8 +746,16 @@ def _has_async_supervisor() -> bool:
     return hasattr(getattr(task_runner, "SUPERVISOR_COMMS", None), "asend")
 
 
-def _list_call(config: KlingConfig, endpoint: str, page: int, page_size: int) -> Call[list[KlingTask]]:
-    return checked(lambda row: config.routes.list_tasks(row, page, page_size), checked_endpoint(endpoint))
+def _read_call(config: KlingConfig, endpoint: str, request: Mapping[str, Any] | None) -> Call[Any]:
+    row = checked_endpoint(endpoint)
+    if row.work != "read":
+        raise KlingBadRequestError(
+            f"endpoint={row.name!r} does not only read. Submit to it, or list its tasks with list_tasks.",
+            endpoint=row.name,
+        )
+    return config.routes.read(
+        row, {name: value for name, value in (request or {}).items() if value is not None}
+    )
 
 
 def _find(config: KlingConfig, endpoint: str, external_task_id: str) -> flows.Flow[KlingTask | None]:
@@ -717,7 +777,7 @@ def _find(config: KlingConfig, endpoint: str, external_task_id: str) -> flows.Fl
 def _encoded(call: Call[Any]) -> bytes | None:
     if call.body is None:
         return None
-    return json.dumps(encode_pictures(call.body), ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(encode_media(call.body), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _wait_before_retry(state: tenacity.RetryCallState) -> float:

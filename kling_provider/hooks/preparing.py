@@ -1,4 +1,4 @@
-"""What both hooks do before a submit: check, read the pictures, derive the id. Nothing is sent here."""
+"""What both hooks do before a submit: check, read pictures and sounds, derive the id. Nothing is sent here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from kling_provider.api.endpoints import Endpoint, endpoint_for
+from kling_provider.api.auth import KeyPair
+from kling_provider.api.dialects import external_id_in, to_new, with_external_id
+from kling_provider.api.endpoints import Dialect, Endpoint, endpoint_for
 from kling_provider.api.errors import InvalidRequest, shorten
 from kling_provider.api.identity import (
     TaskIdentity,
@@ -18,11 +20,11 @@ from kling_provider.api.identity import (
     is_derived,
 )
 from kling_provider.api.pricing import estimate_units
-from kling_provider.api.requests import check_request
+from kling_provider.api.requests import CheckedRequest, Validate, check_request
 from kling_provider.exceptions import KlingBadRequestError, KlingServerError
 from kling_provider.hooks.config import KlingConfig
 from kling_provider.hooks.work import Work
-from kling_provider.media import PictureUnavailable, load_pictures
+from kling_provider.media import MediaUnavailable, load_media
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class PreparedSubmit:
     """A submit that passed every check.
 
     :param endpoint: where it goes.
-    :param body: what is sent, without external_task_id; pictures that were read are bytes.
+    :param body: what is sent, without external_task_id; files that were read are bytes.
     :param digest: of what the caller asked for, part of the derived id.
     :param own_id: the external_task_id the caller chose, or None.
     :param estimated_units: what it will cost, or None where no price is published.
@@ -50,6 +52,12 @@ class PreparedSubmit:
     namespace: str
     field_digests: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def model_name(self) -> str | None:
+        """The model that is asked for, if the endpoint has a choice; in the new dialect it is in the path."""
+        in_path = self.endpoint.name.rpartition("/")[2]
+        return in_path if self.endpoint.dialect == "new" else self.body.get("model_name")
+
     def other_request(self, work: Work) -> Callable[[str], bool] | None:
         """Tell an id of the same work with another request; None where another request is fine."""
         if self.own_id is not None or work.identity is None or work.was_cleared or not work.submits_once:
@@ -66,64 +74,110 @@ class PreparedSubmit:
 
     def body_with(self, external_id: str | None) -> dict[str, Any]:
         """What is sent."""
-        return {**self.body, "external_task_id": external_id} if external_id else dict(self.body)
+        return with_external_id(self.endpoint.dialect, self.body, external_id)
 
 
 def prepare(
-    config: KlingConfig, endpoint: str, request: Mapping[str, Any], own_id: str | None = None
+    config: KlingConfig,
+    endpoint: str,
+    request: Mapping[str, Any],
+    own_id: str | None = None,
+    *,
+    dialect: Dialect = "classic",
+    validate: Validate = "strict",
 ) -> PreparedSubmit:
-    """Check a request, read its pictures and work out what it is.
+    """Check a request, read its pictures and sounds and work out what it is.
 
     :param config: of the connection.
     :param endpoint: name of the endpoint, or a raw path.
     :param request: Kling's own field names. Never changed.
     :param own_id: an external_task_id chosen by the caller.
+    :param dialect: ``new`` says a classic request in the new dialect.
+    :param validate: how strict the tables are taken.
     :raises KlingBadRequestError: naming field, value, rule and way out; nothing was sent.
     """
     try:
         row = endpoint_for(endpoint)
-        checked = check_request(row, request, config.model_for(row))
+        checked = _checked(config, row, request, validate)
         for warning in checked.warnings:
             log.warning("%s", warning)
-        chosen = _own_id(own_id, checked.given.get("external_task_id"))
-        pictures = load_pictures(checked.body, row.pictures, config.pictures, config.media_roots)
-        body = {name: item for name, item in pictures.items() if name != "external_task_id"}
+        chosen = _own_id(own_id, external_id_in(row.dialect, checked.given))
+        loaded = load_media(checked.body, row, config.pictures_for(row), config.sounds, config.media_roots)
+        body = with_external_id(row.dialect, loaded, None)
         given = {name: body[name] for name in checked.given if name in body}
-        digest = digest_request(row.name, row.dialect, given)
-        field_digests = {
-            name: digest_request(row.name, row.dialect, {name: item}) for name, item in given.items()
-        }
+        spoken = "new" if dialect == "new" else row.dialect
+        digest = digest_request(row.name, spoken, given)
+        field_digests = {name: digest_request(row.name, spoken, {name: item}) for name, item in given.items()}
         _refuse_foreign(chosen, digest)
+        if spoken != row.dialect:
+            row, body = _in_new_dialect(row, body, validate)
+        _refuse_key_pair(config, row)
+        estimated = estimate_units(row.name, body)
     except InvalidRequest as error:
         raise KlingBadRequestError(f"Nothing was sent. {error}", endpoint=shorten(endpoint, 80))
-    except PictureUnavailable as error:
+    except MediaUnavailable as error:
         raise KlingServerError(f"Nothing was sent. {error} A retry reads it again.", endpoint=endpoint)
     return PreparedSubmit(
         endpoint=row,
         body=body,
         digest=digest,
         own_id=chosen,
-        estimated_units=estimate_units(body),
+        estimated_units=estimated,
         can_look_up=config.external_id_for(row) != "none",
         namespace=config.namespace,
         field_digests=field_digests,
     )
 
 
-def estimate(config: KlingConfig, endpoint: str, request: Mapping[str, Any]) -> Decimal | None:
+def estimate(
+    config: KlingConfig, endpoint: str, request: Mapping[str, Any], input_seconds: float | None = None
+) -> Decimal | None:
     """Check a request, but for its pictures, and say what it will cost. Nothing is read or sent.
 
     :param config: of the connection.
     :param endpoint: name of the endpoint, or a raw path.
     :param request: Kling's own field names.
+    :param input_seconds: length of the video or sound that the price follows; None: the longest Kling takes.
     :returns: units, or None where no price is published.
     :raises KlingBadRequestError: naming field, value, rule and way out.
     """
     try:
         row = endpoint_for(endpoint)
-        return estimate_units(check_request(row, request, config.model_for(row)).body)
+        body = _checked(config, row, request, "strict").body
+        return estimate_units(row.name, body, input_seconds=input_seconds)
     except InvalidRequest as error:
         raise KlingBadRequestError(f"Nothing was sent. {error}", endpoint=shorten(endpoint, 80))
+
+
+def _checked(
+    config: KlingConfig, row: Endpoint, request: Mapping[str, Any], validate: Validate
+) -> CheckedRequest:
+    if row.work == "read":
+        raise InvalidRequest(
+            f"endpoint={row.name!r} submits nothing, it only reads. Use KlingReadOperator, or KlingHook.read."
+        )
+    return check_request(row, request, config.model_for(row), validate=validate)
+
+
+def _in_new_dialect(
+    row: Endpoint, body: Mapping[str, Any], validate: Validate
+) -> tuple[Endpoint, dict[str, Any]]:
+    """The request in the other dialect, held against that one's own limits."""
+    row, body = to_new(row, body)
+    checked = check_request(row, body, validate=validate)
+    for warning in checked.warnings:
+        log.warning("%s", warning)
+    return row, checked.body
+
+
+def _refuse_key_pair(config: KlingConfig, row: Endpoint) -> None:
+    """Kling answers a signed token there with 1002, which sounds like a wrong key."""
+    if row.dialect == "new" and isinstance(config.credentials, KeyPair):
+        raise InvalidRequest(
+            f"endpoint={row.name!r} is of the new dialect, which takes API keys only, and connection "
+            f"{config.conn_id!r} holds an access key and a secret key. Make an API key in the console and put it into "
+            "the connection's password, with the login empty; or use the classic endpoint."
+        )
 
 
 def _own_id(argument: str | None, in_request: str | None) -> str | None:

@@ -30,6 +30,7 @@ from kling_provider.api.submitting import (
 from kling_provider.api.submitting import Step as MachineStep
 from kling_provider.api.tasks import FAILED, KlingTask
 from kling_provider.exceptions import KlingError, KlingTaskFailedError, KlingTaskNotFoundError, from_failure
+from kling_provider.hooks import flows
 from kling_provider.hooks.config import KlingConfig
 from kling_provider.hooks.flows import Do, Flow, Pause, Send, ask
 from kling_provider.hooks.intents import Intent
@@ -95,6 +96,8 @@ def submit(
     :param memory: from an earlier part of the same try.
     :param hold: pauses up to so many seconds are waited for here; None: all.
     """
+    if prepared.endpoint.is_free:
+        on_unknown = "retry"  # there is nothing to pay twice
     intent = Intent(config, prepared, work, on_unknown)
     yield Do(intent.read)
     if not prepared.can_look_up:
@@ -177,7 +180,7 @@ def find(config: KlingConfig, endpoint: Endpoint, external_id: str) -> Flow[Klin
         return found
     seen: set[str] = set()
     for page in range(1, MOST_LIST_PAGES + 1):
-        tasks: list[KlingTask] = yield Send(config.routes.list_tasks(endpoint, page, MAX_PAGE_SIZE))
+        tasks: list[KlingTask] = yield from flows.list_page(config, endpoint, page, MAX_PAGE_SIZE)
         for task in tasks:
             if task.external_task_id == external_id:
                 return task
@@ -211,6 +214,9 @@ def _submit_unseen(
     memory: Memory | None,
 ) -> Flow[End]:
     """Submit where the task cannot be looked up by the caller's id: guarded by the record instead."""
+    answer = intent.earlier_answer
+    if answer is not None:
+        return Done(answer, adopted=True)
     earlier = intent.earlier_task()
     if earlier is not None:
         try:
@@ -307,7 +313,7 @@ def _post(
 
 def _first_page(config: KlingConfig, endpoint: Endpoint) -> Flow[Sequence[KlingTask] | None]:
     try:
-        tasks: Sequence[KlingTask] = yield Send(config.routes.list_tasks(endpoint, 1, MAX_PAGE_SIZE))
+        tasks: Sequence[KlingTask] = yield from flows.list_page(config, endpoint, 1, MAX_PAGE_SIZE)
     except ApiFailure as error:
         log.info("The list of %s could not be had: %s", endpoint.name, error)
         return None

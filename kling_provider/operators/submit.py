@@ -14,9 +14,11 @@ from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 
-from kling_provider.api.endpoints import ENDPOINTS
-from kling_provider.api.errors import Reaction, show
-from kling_provider.api.requests import looks_like_base64
+from kling_provider.api.endpoints import ENDPOINTS, Dialect
+from kling_provider.api.errors import InvalidRequest, Reaction, shorten, show
+from kling_provider.api.polling import Finished
+from kling_provider.api.requests import Validate, check_literals, looks_like_base64
+from kling_provider.api.slots import slots_of
 from kling_provider.api.submitting import Memory
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError, KlingSubmissionUnknownError
@@ -72,6 +74,11 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
     :param slot_timeout: seconds to wait where all slots of the account are taken (1303), or for its pace (1302);
         by default a day. No retry is consumed, and with ``deferrable`` no worker held.
     :param check_destination: see that the store tasks downstream can write, before anything is paid.
+    :param dialect: ``new`` sends the request, written in the classic fields, in Kling's new dialect, where it can
+        be said there (text2video, image2video, omni-video, motion-control); needs an API key. Wait for such a task
+        by its ``kling_task``, because its endpoint is another one.
+    :param validate: what Kling's documents do not list is refused (``strict``), sent with a warning (``warn``, for
+        when Kling has moved on), or not looked at (``off``). Literal values are checked when the DAG is parsed.
     :raises KlingError: the class for what happened; see ``kling_provider.exceptions``.
     """
 
@@ -104,6 +111,8 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         max_units: float | str | Decimal | None = None,
         slot_timeout: float | timedelta = 86400,
         check_destination: bool = True,
+        dialect: Dialect = "classic",
+        validate: Validate = "strict",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -122,10 +131,14 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         self.max_units = None if max_units is None else str(positive_units("max_units", max_units))
         self.slot_timeout = positive_seconds("slot_timeout", slot_timeout, least=1)
         self.check_destination = check_destination
+        self.dialect: Dialect = one_of("dialect", dialect, ("classic", "new"))
+        self.validate: Validate = one_of("validate", validate, ("strict", "warn", "off"))
         self._id_in_the_dag_file = external_task_id
         self._submitted: KlingTask | None = None
         self._submitting = ""
         self._estimate: Decimal | None = None
+        if not hasattr(self, "kling_endpoint"):  # typed operators do it once they have their fields
+            self._check_what_is_literal()
 
     def __setattr__(self, key: str, value: Any) -> None:
         """Keep picture data out of attributes: Airflow stores templated ones before execute can refuse them."""
@@ -142,6 +155,16 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
     def kling_request(self) -> Mapping[str, Any]:
         """The request in Kling's own field names, as far as it was given."""
         return self.request
+
+    def _check_what_is_literal(self) -> None:
+        """Refuse, where the DAG is parsed, what no template can make right.
+
+        :raises KlingBadRequestError: naming field, value, rule and way out.
+        """
+        try:
+            check_literals(self.endpoint, self.kling_request(), self.validate)
+        except InvalidRequest as error:
+            raise KlingBadRequestError(f"{self.task_id}: {error}", endpoint=shorten(self.endpoint, 80))
 
     def execute(self, context: Mapping[str, Any]) -> Any:
         """Check, submit, push the id, and wait if asked to.
@@ -201,7 +224,11 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
 
     def _prepare(self, context: Mapping[str, Any]) -> PreparedSubmit:
         prepared = self.hook.prepare(
-            self.endpoint, self.kling_request(), external_task_id=self.external_task_id or None
+            self.endpoint,
+            self.kling_request(),
+            external_task_id=self.external_task_id or None,
+            dialect=self.dialect,
+            validate=self.validate,
         )
         self._check_budget(prepared)
         self._estimate = prepared.estimated_units
@@ -244,6 +271,8 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
             self._wait_to_submit(end, prepared, first_wait_at, started_at)
         self._submitted, task = end.task, end.task
         ref = self._hand_on(context, prepared, task, end.adopted)
+        if prepared.endpoint.work == "call":
+            return self.finish(context, ref, Finished(task))
         if not self.wait_for_completion:
             return task.task_id
         poller = self.poller_for(context, ref, started_at=started_at, answered=True)
@@ -291,7 +320,8 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
             until = deadline
             trigger = KlingSlotTrigger(
                 kling_conn_id=self.kling_conn_id,
-                kind=prepared.endpoint.kind,
+                kind=prepared.endpoint.slots,
+                weight=slots_of(prepared.endpoint, prepared.body),
                 first_wait_at=first_wait_at,
                 refusals=end.memory.refusals,
                 not_before=now + (end.failure.retry_after or 0),
@@ -323,9 +353,9 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         log.info(
             "%s task %s of %s (model %s%s).",
             "Found" if adopted else "Submitted",
-            task.task_id,
+            task.task_id or "without an id",
             task.endpoint,
-            prepared.body.get("model_name"),
+            prepared.model_name,
             f", about {priced(prepared.estimated_units)}" if prepared.estimated_units else "",
         )
         if adopted and self.on_clear == "resubmit":
@@ -333,7 +363,7 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
                 "on_clear='resubmit' makes a new video when a task that is over was cleared. A retry, and the clear of "
                 "a task that is running, find the old one; clear it again for a new one."
             )
-        push_ids(context, task, submitted_at, model_name=prepared.body.get("model_name"), adopted=adopted)
+        push_ids(context, task, submitted_at, model_name=prepared.model_name, adopted=adopted)
         return TaskRef(
             task.task_id,
             task.endpoint,
@@ -349,7 +379,7 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         if cost is None:
             raise KlingBadRequestError(
                 f"Nothing was sent. max_units={self.max_units} cannot be kept: no price is published for this "
-                f"{self.endpoint} request with model_name={prepared.body.get('model_name')!r}. Leave max_units "
+                f"{self.endpoint} request with model_name={prepared.model_name!r}. Leave max_units "
                 "out, or choose a priced model.",
                 endpoint=self.endpoint,
             )
@@ -361,9 +391,9 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
             )
 
 
-#: Top-level fields that hold pictures, of any endpoint.
-_PICTURE_FIELDS = frozenset(
-    name.partition("[")[0] for endpoint in ENDPOINTS.values() for name in endpoint.pictures
+#: Top-level fields that hold pictures or sounds, of any endpoint.
+_MEDIA_FIELDS = frozenset(
+    re.split(r"[.\[]", name)[0] for row in ENDPOINTS.values() for name in (*row.pictures, *row.sounds)
 )
 
 
@@ -392,7 +422,7 @@ def without_picture_data(value: Any) -> Any:
 def _without_data(field: str, value: Any) -> Any:
     """Cut picture data, in the fields that hold pictures; text that looks like it is left alone elsewhere."""
     is_bytes = isinstance(value, bytes | bytearray)
-    return without_picture_data(value) if field in _PICTURE_FIELDS or is_bytes else value
+    return without_picture_data(value) if field in _MEDIA_FIELDS or is_bytes else value
 
 
 def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:

@@ -41,9 +41,10 @@ class KlingTypedOperator(KlingSubmitOperator):
         super().__init__(endpoint=self.kling_endpoint, **kwargs)
 
     def _keep(self, arguments: Mapping[str, Any]) -> None:
-        """Store the arguments that are Kling's fields, so that they are templated and rendered."""
+        """Store the arguments that are Kling's fields, so that they are templated and rendered, and check them."""
         for name in self.kling_fields:
             setattr(self, name, arguments[name])
+        self._check_what_is_literal()
 
     def kling_request(self) -> Mapping[str, Any]:
         """The request in Kling's own field names, as far as it was given."""

@@ -97,7 +97,7 @@ class KlingTaskTrigger(BaseTrigger):
                 decision = await hook.poll_once(poller, told["task_id"], told["endpoint"])
                 if not isinstance(decision, Wait):
                     if isinstance(decision, Finished):
-                        task_finished(told["kling_conn_id"], endpoint_for(told["endpoint"]).kind)
+                        task_finished(told["kling_conn_id"], endpoint_for(told["endpoint"]).slots)
                     return decision
                 await asyncio.sleep(decision.seconds)
 

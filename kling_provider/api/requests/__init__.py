@@ -5,7 +5,8 @@ A new endpoint is one model here, a row of :data:`REQUESTS`, and a row in ``endp
 
 from __future__ import annotations
 
-from kling_provider.api.requests.checking import CheckedRequest, check_request
+from kling_provider.api.requests.checking import CheckedRequest, Validate, check_request
+from kling_provider.api.requests.literals import check_literals
 from kling_provider.api.requests.parts import KlingRequest, looks_like_base64
 from kling_provider.api.requests.table import REQUESTS
 from kling_provider.api.requests.video import Image2VideoRequest, Text2VideoRequest
@@ -16,6 +17,8 @@ __all__ = [
     "Image2VideoRequest",
     "KlingRequest",
     "Text2VideoRequest",
+    "Validate",
+    "check_literals",
     "check_request",
     "looks_like_base64",
 ]

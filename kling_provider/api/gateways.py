@@ -56,6 +56,7 @@ class Gateway:
     :param signs_jwt: whether access key and secret key are accepted.
     :param models: the model sent where the caller names none, per endpoint. Always sent, because the
         vendor's own default is a retired model.
+    :param has_new_dialect: whether it is known to speak the new dialect too.
     :param tells_costs: whether it answers ``GET /account/costs``.
     :param result_ttl_days: how long a result can be fetched.
     :param pictures: limits of picture inputs.
@@ -70,6 +71,7 @@ class Gateway:
     external_id: ExternalIdUse = "none"
     signs_jwt: bool = False
     models: Mapping[str, str] = field(default_factory=dict)
+    has_new_dialect: bool = False
     tells_costs: bool = False
     result_ttl_days: float = 30
     pictures: PictureLimits = PictureLimits()
@@ -92,6 +94,7 @@ GATEWAYS: Mapping[str, Gateway] = MappingProxyType(
                 external_id="lookup",
                 signs_jwt=True,
                 models=_CURRENT_MODELS,
+                has_new_dialect=True,
                 tells_costs=True,
                 console={"singapore": "https://kling.ai/dev", "beijing": "https://klingai.com/dev"},
             ),

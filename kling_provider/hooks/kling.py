@@ -25,8 +25,8 @@ from airflow.providers.http.hooks.http import HttpHook
 from kling_provider import __version__
 from kling_provider.api.auth import KeyPair, TokenSource
 from kling_provider.api.billing import BillingKind, BillingRow
-from kling_provider.api.calls import Call
-from kling_provider.api.endpoints import Dialect
+from kling_provider.api.calls import Call, TaskPage
+from kling_provider.api.endpoints import MAX_PAGE_SIZE, Dialect
 from kling_provider.api.errors import ApiFailure, Failure, Reaction
 from kling_provider.api.polling import Decision, TaskPoller
 from kling_provider.api.replies import Reply, read_envelope
@@ -36,7 +36,7 @@ from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.hooks import flows, submit_flow
 from kling_provider.hooks.config import KlingConfig, read_connection, unknown_extras
-from kling_provider.hooks.names import checked_endpoint, checked_id
+from kling_provider.hooks.names import checked, checked_endpoint, checked_id
 from kling_provider.hooks.network import network_failure, tls_for
 from kling_provider.hooks.outcomes import OnExisting, OnUnknown
 from kling_provider.hooks.preparing import PreparedSubmit, estimate, prepare
@@ -291,6 +291,18 @@ class KlingHook(_KlingBase):
         :param page_size: 1 to 500 (voices: 1000).
         """
         return self._drive(flows.asked_page(self.config, checked_endpoint(endpoint), page, page_size))
+
+    def list_new(self, cursor: str | None = None, *, limit: int = MAX_PAGE_SIZE, **wanted: Any) -> TaskPage:
+        """Ask for one page of the new dialect's list, which holds the tasks of all its endpoints. API keys only.
+
+        :param cursor: ``next_cursor`` of the page before; None for the first.
+        :param limit: 1 to 500.
+        :param wanted: ``start_time``, ``end_time`` (ms) and ``filters``, as Kling takes them; by default the last
+            30 days.
+        :returns: ``tasks``, whose endpoint is ``tasks``, and ``next_cursor``.
+        """
+        call = checked(lambda most: self.config.routes.list_new(cursor, most, **wanted), limit)
+        return self._drive(flows.ask(call))
 
     def wait_for_task(
         self, task_id: str, *, endpoint: str = "image2video", timeout: float = 600, poke_interval: float = 10
@@ -588,6 +600,15 @@ class KlingAsyncHook(_KlingBase):
         """See :meth:`KlingHook.list_tasks`."""
         row = checked_endpoint(endpoint)
         return await self._drive(flows.asked_page(await self.get_config(), row, page, page_size))
+
+    async def list_new(
+        self, cursor: str | None = None, *, limit: int = MAX_PAGE_SIZE, **wanted: Any
+    ) -> TaskPage:
+        """See :meth:`KlingHook.list_new`."""
+        routes = (await self.get_config()).routes
+        return await self._drive(
+            flows.ask(checked(lambda most: routes.list_new(cursor, most, **wanted), limit))
+        )
 
     async def wait_for_task(
         self, task_id: str, *, endpoint: str = "image2video", timeout: float = 600, poke_interval: float = 10

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kling_provider.api.auth import Bearer
 from kling_provider.api.endpoints import ENDPOINTS, MAX_PAGE_SIZE
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError
@@ -38,7 +39,9 @@ def list_account(hook: KlingHook, *, max_pages: int = 100) -> Listing:
     :raises KlingBadRequestError: if this gateway shows no external_task_id: nobody can tell whose a task is.
     """
     config = hook.config
-    rows = [row for row in ENDPOINTS.values() if config.external_id_for(row) != "none"]
+    classic = [row for row in ENDPOINTS.values() if row.work == "task" and row.dialect == "classic"]
+    shows_ids = [row for row in classic if row.external_id != "none"]
+    rows = [row for row in shows_ids if config.external_id_for(row) != "none"]
     if not rows:
         raise KlingBadRequestError(
             f"Gateway {config.gateway.name!r} is not known to show external_task_ids, so tasks of this deployment "
@@ -46,7 +49,7 @@ def list_account(hook: KlingHook, *, max_pages: int = 100) -> Listing:
             "(python -m kling_provider.probe finds out)."
         )
     found: dict[str, KlingTask] = {}
-    is_complete = len(rows) == len(ENDPOINTS)
+    is_complete = len(rows) == len(shows_ids)
     for row in rows:
         for page in range(1, max_pages + 1):
             tasks = hook.list_tasks(row.name, page=page, page_size=MAX_PAGE_SIZE)
@@ -57,7 +60,25 @@ def list_account(hook: KlingHook, *, max_pages: int = 100) -> Listing:
             found.update((task.task_id, task) for task in tasks)
         else:
             is_complete = False
-            log.warning(
-                "The list of %s goes on after %d pages; the rest is not looked at.", row.name, max_pages
-            )
+            _tell_rest(row.name, max_pages)
+    if config.gateway.has_new_dialect and isinstance(config.credentials, Bearer):
+        is_complete &= _read_new_dialect(hook, found, max_pages)
     return Listing(tuple(found.values()), is_complete)
+
+
+def _read_new_dialect(hook: KlingHook, found: dict[str, KlingTask], max_pages: int) -> bool:
+    """Add the tasks of the new dialect, which has one list for all its endpoints; tells whether it was read whole."""
+    cursor: str | None = None
+    for _ in range(max_pages):
+        page = hook.list_new(cursor)
+        for task in page.tasks:
+            found.setdefault(task.task_id, task)
+        if page.next_cursor in (None, cursor):
+            return True
+        cursor = page.next_cursor
+    _tell_rest("tasks", max_pages)
+    return False
+
+
+def _tell_rest(endpoint: str, max_pages: int) -> None:
+    log.warning("The list of %s goes on after %d pages; the rest is not looked at.", endpoint, max_pages)

@@ -78,6 +78,8 @@ def _api_routes(simulation: Simulation) -> list[Route]:
         paths[path].handlers["POST"] = partial(billing, simulation, kind)
     for gateway in (GATEWAYS["official"], GATEWAYS["dmxapi"]):
         for endpoint in ENDPOINTS.values():
+            if endpoint.dialect != "classic" or endpoint.work != "task":
+                continue
             create = gateway.path_prefix + endpoint.create_path
             door = paths.setdefault(create, _Door(simulation, gateway))
             door.handlers["POST"] = partial(_create, simulation, gateway, endpoint)

@@ -8,6 +8,8 @@ from kling_provider.simulator.film import Film
 from kling_provider.simulator.tasks import Order
 from kling_provider.simulator.world import World
 
+#: What most people make.
+POPULAR = ("text2video", "image2video")
 #: They made one video every so many seconds, back from now.
 EVERY_SECONDS = 600
 
@@ -22,7 +24,7 @@ def add_foreign(
     :param count: so many finished ones, back over the months, spread over the endpoints.
     :param running: let exactly so many hold a video slot until this is called again.
     """
-    orders = [Order(row, {"model_name": "kling-v2-6"}, None, FILM, None) for row in ENDPOINTS.values()]
+    orders = [Order(row, {"model_name": "kling-v2-6"}, None, FILM, None) for row in map(ENDPOINTS.__getitem__, POPULAR)]
     for number in range(count):
         order = orders[number % len(orders)]
         created = now - (number + 1) * EVERY_SECONDS

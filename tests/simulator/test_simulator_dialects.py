@@ -9,14 +9,13 @@ import pytest
 import requests
 
 from kling_provider.api.auth import KeyPair, sign_jwt
-from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.api.decoding import decode_task
 from kling_provider.simulator.server import SimulatorServer
 from tests.simulator.simulator_client import Client, refused, until
 
 
 @pytest.mark.parametrize("gateway", ["official", "dmxapi"])
-@pytest.mark.parametrize("endpoint", sorted(ENDPOINTS))
+@pytest.mark.parametrize("endpoint", ["image2video", "text2video"])
 def test_a_task_walks_from_submitted_to_a_video(client: Client, gateway: str, endpoint: str) -> None:
     before = time.time() * 1000
     answer = client.create(endpoint, gateway, prompt="a cat")

@@ -97,7 +97,8 @@ class KlingTaskTrigger(BaseTrigger):
                 decision = await hook.poll_once(poller, told["task_id"], told["endpoint"])
                 if not isinstance(decision, Wait):
                     if isinstance(decision, Finished):
-                        task_finished(told["kling_conn_id"], endpoint_for(told["endpoint"]).slots)
+                        pack = endpoint_for(told["endpoint"]).slots
+                        task_finished(told["kling_conn_id"], pack, max(1, len(decision.task.images)))
                     return decision
                 await asyncio.sleep(decision.seconds)
 

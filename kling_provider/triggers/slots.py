@@ -127,14 +127,16 @@ class KlingSlotTrigger(BaseTrigger):
         log.info("A slot may be free: back to a worker after %.0f s in line.", time.time() - now)
 
 
-def task_finished(kling_conn_id: str, kind: str) -> None:
+def task_finished(kling_conn_id: str, kind: str, slots: int = 1) -> None:
     """Tell the line of this process that a task was seen to end, which lets its first waiter go.
 
     :param kling_conn_id: the connection the task was asked for with.
-    :param kind: of the resource pack whose slot it held.
+    :param kind: of the resource pack whose slots it held.
+    :param slots: how many it held.
     """
     if line := _lines().get((kling_conn_id, kind)):
-        line.on_finished()
+        for _ in range(slots):
+            line.on_finished()
 
 
 class _Line:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.api.slots import (
     FEW_REFUSALS,
     JITTER,
@@ -28,6 +29,7 @@ from kling_provider.api.slots import (
     STARTS_WITHIN_SECONDS,
     SlotQueue,
     Waiter,
+    slots_of,
 )
 from tests.api.properties import promise
 
@@ -566,3 +568,20 @@ def test_foreign_clients_are_lived_with(seed: int, triggerers: int):
     assert len(night.booked) == night.submits
     assert statistics.mean(night.refusals) < 3
     assert max(night.refusals) < MOST_REFUSALS
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "slots"),
+    [
+        ("text2video", {"n": 5}, 1),
+        ("tts", {}, 1),
+        ("images/generations", {}, 1),
+        ("images/generations", {"n": 9}, 9),
+        ("images/omni-image", {"n": "3", "result_type": "single"}, 3),
+        ("images/omni-image", {"n": 3, "result_type": "series"}, 4),
+        ("images/omni-image", {"result_type": "series", "series_amount": 6}, 6),
+        ("images/omni-image", {"result_type": "series", "series_amount": "auto"}, 9),
+    ],
+)
+def test_a_task_holds_as_many_slots_as_it_makes_pictures(endpoint: str, body: dict[str, object], slots: int):
+    assert slots_of(ENDPOINTS[endpoint], body) == slots

@@ -115,6 +115,13 @@ async def test_one_that_needs_two_slots_waits_for_two_ends() -> None:
     await result(waiting)
 
 
+async def test_a_task_that_held_two_slots_frees_both() -> None:
+    waiting = start(weight=2)
+    await line_of(1)
+    task_finished("kling_default", "video", 2)
+    await result(waiting)
+
+
 @pytest.mark.parametrize("reason", ["concurrency", "rate"])
 async def test_the_event_leaves_the_executor_time_to_report(
     reason: str, monkeypatch: pytest.MonkeyPatch

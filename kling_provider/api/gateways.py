@@ -79,7 +79,18 @@ class Gateway:
     console: Mapping[str, str] = field(default_factory=dict)
 
 
-_CURRENT_MODELS = {"image2video": "kling-v2-6", "text2video": "kling-v2-6"}
+_CURRENT_MODELS = {
+    "image2video": "kling-v2-6",
+    "text2video": "kling-v2-6",
+    "multi-image2video": "kling-v1-6",  # there is no other
+    "multi-elements": "kling-v1-6",  # there is no other
+    "omni-video": "kling-v3-omni",
+    "motion-control": "kling-v3",
+    "images/generations": "kling-v3",
+    "images/omni-image": "kling-v3-omni",
+    "images/multi-image2image": "kling-v2-1",
+    "kolors-virtual-try-on": "kolors-virtual-try-on-v1-5",
+}
 
 GATEWAYS: Mapping[str, Gateway] = MappingProxyType(
     {
@@ -104,7 +115,7 @@ GATEWAYS: Mapping[str, Gateway] = MappingProxyType(
                 hosts={"": "https://www.dmxapi.cn"},
                 path_prefix="/kling",
                 query_path="/kling/v1/videos/generations/{task_id}",
-                models={"image2video": "kling-v1-6", "text2video": "kling-v1-6"},
+                models={**_CURRENT_MODELS, "image2video": "kling-v1-6", "text2video": "kling-v1-6"},
                 result_ttl_days=1,
                 console={"": "https://www.dmxapi.cn"},
             ),

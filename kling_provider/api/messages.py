@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,26 +19,23 @@ SHOWN = 32
 _RENAMED = {"model": "model_name"}
 
 
-def explain(
+def problems_of(
     error: ValidationError,
     request: Mapping[str, Any],
     model: type[BaseModel],
-    endpoint: str,
     told: Callable[[Mapping[str, Any]], bool] = lambda item: True,
-) -> str:
+) -> list[str]:
     """Say everything that is wrong with a request, one sentence each.
 
     :param error: what pydantic found.
     :param request: the request it looked at.
     :param model: the model it was held against.
-    :param endpoint: name of the endpoint, put in front.
     :param told: which of pydantic's findings are told.
     """
     # A picture is text or bytes, so a wrong one is told twice: once is enough.
     found = error.errors(include_url=False)
     mistakes = [item for item in found if item["type"] != "bytes_type" and told(item)]
-    sentences = [_sentence(item, request, model) for item in mistakes]
-    return f"{endpoint}: " + " ".join(sentences)
+    return [_sentence(item, request, model) for item in mistakes]
 
 
 def _sentence(item: Mapping[str, Any], request: Mapping[str, Any], model: type[BaseModel]) -> str:
@@ -64,7 +61,7 @@ def _rule(  # noqa: PLR0911 - one return per kind of mistake reads best
     context = item.get("ctx", {})
     match item["type"]:
         case "missing":
-            return "is required"
+            return f"is required: give {_wanted(model, location)}"
         case "extra_forbidden":
             unknown = str(location[-1])
             known = _fields_at(model, location[:-1])
@@ -87,6 +84,9 @@ def _rule(  # noqa: PLR0911 - one return per kind of mistake reads best
             return f"has {context['actual_length']} items: give at least {context['min_length']}"
         case "too_long":
             return f"has {context['actual_length']} items: give at most {context['max_length']}"
+        case "model_type" | "model_attributes_type":
+            fields = ", ".join(_fields_at(model, location))
+            return f"cannot be used: it has to be an object with {fields}"
         case "string_pattern_mismatch" if location and location[-1] == "duration":
             return "is not a whole number of seconds; write '5' or '10'"
         case "value_error":
@@ -118,6 +118,17 @@ def _from_json(value: Any) -> Any:
         with suppress(ValueError):
             return json.loads(value)
     return value
+
+
+def _wanted(model: type[BaseModel], location: tuple[str | int, ...]) -> str:
+    """What a required field takes, where that is a few words."""
+    for part in location[:-1]:
+        if part in model.model_fields:
+            model = _model_in(model.model_fields[str(part)].annotation) or model
+    field = model.model_fields.get(str(location[-1]))
+    if field is not None and get_origin(field.annotation) is Literal:
+        return "one of " + ", ".join(repr(value) for value in get_args(field.annotation))
+    return "it"
 
 
 def _fields_at(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:

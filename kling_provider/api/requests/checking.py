@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from kling_provider.api.capabilities import (
-    DEFAULT_DURATION,
-    DEFAULT_MODE,
-    MODELS,
-    Model,
-    closest_model,
-    models_for,
-    models_with_duration,
-)
-from kling_provider.api.endpoints import Endpoint
+from kling_provider.api.endpoints import ENDPOINTS, Endpoint
 from kling_provider.api.errors import InvalidRequest, show
-from kling_provider.api.messages import explain
+from kling_provider.api.messages import problems_of
+from kling_provider.api.places import change_each
+from kling_provider.api.requests.matrix import doubts_about, notes_on, offer_for
+from kling_provider.api.requests.parts import KlingRequest, looks_like_base64
 from kling_provider.api.requests.table import REQUESTS
+
+#: How strict the tables are taken: what they do not list is refused, warned about, or not looked at.
+Validate = Literal["strict", "warn", "off"]
+
+_JINJA = ("{{", "{%", "{#")
+#: Where one of these cannot be read, nothing can be said about what the model offers.
+_DECISIVE = frozenset({"model_name", "mode", "duration", "resolution", "settings", "contents"})
+_IF_WE_ARE_OLD = "If Kling offers it by now, validate='warn' sends it all the same."
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class CheckedRequest:
     :param endpoint: where it goes.
     :param given: what the caller gave, coerced; pictures still as path, URI, URL or bytes.
     :param body: the same with the defaults that decide what is billed.
-    :param warnings: what the vendor may refuse although it is not certain.
+    :param warnings: what the vendor may refuse although it is not certain, and what it ignores.
     """
 
     endpoint: Endpoint
@@ -40,86 +42,147 @@ class CheckedRequest:
 
 
 def check_request(
-    endpoint: Endpoint, request: Mapping[str, Any], default_model: str | None = None
+    endpoint: Endpoint,
+    request: Mapping[str, Any],
+    default_model: str | None = None,
+    *,
+    validate: Validate = "strict",
 ) -> CheckedRequest:
     """Check a request against the endpoint's model and the capability matrix.
 
     :param endpoint: where it goes; a raw path has no model and is only copied.
     :param request: Kling's own field names. An empty string or None means unset. Never changed.
     :param default_model: sent as ``model_name`` where the caller gave none.
-    :raises InvalidRequest: naming field, value, rule and way out, all problems at once.
+    :param validate: ``strict`` refuses what breaks a rule or is not in the tables; ``warn`` says it and sends the
+        request as far as it can be read, the rest as given; ``off`` only fills in what decides the price.
+    :raises InvalidRequest: naming field, value, rule and way out, all problems at once. In every mode for
+        pictures and sounds that are given as text.
     """
     if not isinstance(request, Mapping):
         raise InvalidRequest(f"request={show(request, 60)} is not a dict of Kling's fields.")
-    fields = {str(name): value for name, value in request.items() if value is not None and value != ""}
+    fields = _without_unset(request)
     model_class = REQUESTS.get(endpoint.name)
     if model_class is None:
         return CheckedRequest(endpoint, fields, dict(fields))
+    if validate == "off":
+        _refuse_data(endpoint, fields)
+        return CheckedRequest(endpoint, fields, _body(endpoint, model_class, fields, default_model))
+    given, problems, is_judged = _read(model_class, fields)
+    body = _body(endpoint, model_class, given, default_model)
+    if is_judged:
+        doubts = doubts_about(endpoint.name, body)
+        problems += [*doubts, _IF_WE_ARE_OLD] if doubts and validate == "strict" else doubts
+    if problems and validate == "strict":
+        raise InvalidRequest(f"{endpoint.name}: {' '.join(problems)}")
+    _refuse_data(endpoint, fields)
+    notes = notes_on(endpoint.name, body, model_class.ignored(given)) if is_judged else ()
+    return CheckedRequest(endpoint, given, body, (*(f"{endpoint.name}: {said}" for said in problems), *notes))
+
+
+def check_literals(
+    endpoint: str, request: Mapping[str, Any], validate: Validate = "strict"
+) -> tuple[str, ...]:
+    """Check those values of a request that no template can change, where a DAG is parsed.
+
+    A field with a template in it is not judged, nor is a rule over several fields as long as one of them may
+    change; the capability matrix only where the model is named, because the default depends on the connection.
+
+    :param endpoint: name of the endpoint; one with a template, a raw path or a wrong one is left to the worker.
+    :param request: Kling's own field names.
+    :param validate: as for :func:`check_request`; with ``off`` nothing is looked at.
+    :returns: warnings.
+    :raises InvalidRequest: with ``strict``: naming field, value, rule and way out.
+    """
+    row = ENDPOINTS.get(endpoint) if isinstance(endpoint, str) else None
+    if row is None or row.name not in REQUESTS or validate == "off" or not isinstance(request, Mapping):
+        return ()
+    model_class, given = REQUESTS[row.name], _without_unset(request)
+    literal = {name: value for name, value in given.items() if _is_literal(value)}
+    is_whole = len(literal) == len(given)
+    if is_whole and ("model_name" in literal or "model_name" not in model_class.model_fields):
+        return check_request(row, literal, validate=validate).warnings
+    problems = _problems(model_class, literal, _any if is_whole else _is_about_one_of(literal))
+    if problems and validate == "strict":
+        raise InvalidRequest(f"{row.name}: {' '.join(problems)}")
+    return tuple(f"{row.name}: {said}" for said in problems)
+
+
+def _without_unset(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in request.items() if value is not None and value != ""}
+
+
+def _read(
+    model_class: type[KlingRequest], fields: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str], bool]:
+    """The fields as far as they can be read, what is wrong, and whether the model's offers can be judged."""
     try:
-        given = model_class.model_validate(fields).given()
+        return model_class.model_validate(fields).given(), [], True
     except ValidationError as error:
-        raise InvalidRequest(explain(error, fields, model_class, endpoint.name))
-    camera = given.get("camera_control")
-    if camera and camera["type"] != "simple":
-        camera.pop("config", None)
-    body = {"model_name": given.get("model_name") or default_model, **given}
-    return CheckedRequest(endpoint, given, *_apply_model(endpoint.name, body))
+        problems = problems_of(error, fields, model_class)
+    given: dict[str, Any] = {}
+    unread = set()
+    for name, value in fields.items():
+        try:
+            given |= model_class.read_one(name, value)
+        except ValidationError:
+            given[name] = value
+            unread.add(name)
+    return given, problems, not unread & _DECISIVE
 
 
-def _apply_model(endpoint: str, body: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Fill in mode and duration, which decide the price, and hold the request against its model."""
-    name = str(body["model_name"])
-    model = MODELS.get(name)
-    if model is None or endpoint not in model.endpoints:
-        close = closest_model(name, endpoint)
-        hint = f" Did you mean {close!r}?" if close else ""
-        known = ", ".join(models_for(endpoint))
-        return body, (
-            f"model_name={name!r} is not a known model of {endpoint} and is sent as it is.{hint} Known: {known}.",
-        )
-    if model.modes:
-        body = {**body, "mode": body.get("mode", DEFAULT_MODE)}
-    body = {**body, "duration": body.get("duration", DEFAULT_DURATION)}
-    _refuse_what_never_worked(endpoint, body, model)
-    return body, tuple(_doubts(endpoint, body, model))
+def _problems(
+    model_class: type[KlingRequest], fields: Mapping[str, Any], told: Callable[[Mapping[str, Any]], bool]
+) -> list[str]:
+    try:
+        model_class.model_validate(fields)
+    except ValidationError as error:
+        return problems_of(error, fields, model_class, told)
+    return []
 
 
-def _refuse_what_never_worked(endpoint: str, body: Mapping[str, Any], model: Model) -> None:
-    if body["duration"] not in model.durations:
-        others = models_with_duration(body["duration"], endpoint)
-        way_out = f", or a model that makes {body['duration']} s clips: {', '.join(others)}" if others else ""
-        raise InvalidRequest(
-            f"{endpoint}: duration={body['duration']!r} is not offered by {model.name}, which makes clips of "
-            f"{', '.join(model.durations)} s. Use one of these{way_out}."
-        )
-    mode = body.get("mode")
-    if mode is not None and mode not in model.modes:
-        way_out = f"Use one of {', '.join(model.modes)}" if model.modes else "Leave mode out"
-        raise InvalidRequest(f"{endpoint}: mode={mode!r} is not offered by {model.name}. {way_out}.")
+def _any(_item: Mapping[str, Any]) -> bool:
+    return True
 
 
-def _doubts(endpoint: str, body: Mapping[str, Any], model: Model) -> list[str]:
-    """What the vendor's matrix does not list. A gateway may do it, so it is said, not refused."""
-    mode, duration = str(body.get("mode") or ""), str(body["duration"])
-    asked = {
-        "cfg_scale": "cfg_scale" in body,
-        f"{endpoint}.camera_control": "camera_control" in body,
-        "image_tail": "image_tail" in body and "image" in body,
-        "image_tail_only": "image_tail" in body and "image" not in body,
-        "masks": "static_mask" in body or "dynamic_masks" in body,
-        "sound": body.get("sound") == "on",
-        "multi_shot": bool(body.get("multi_shot")),
-        "element_list": "element_list" in body,
-        "voice_list": "voice_list" in body,
-    }
-    doubts = [
-        f"Kling's documents do not list {feature.split('.')[-1].replace('_only', ' without image')} for "
-        f"{model.name} with mode={mode or 'none'} and duration={duration}; it may be refused."
-        for feature, is_asked in asked.items()
-        if is_asked and not model.offers(feature, mode, duration)
-    ]
-    if model.retired:
-        doubts.append(
-            f"{model.name} is being retired by Kling and may be refused; consider {model.retired!r}."
-        )
-    return doubts
+def _is_about_one_of(names: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda item: bool(item["loc"]) and item["loc"][0] in names
+
+
+def _is_literal(value: Any) -> bool:
+    if isinstance(value, str):
+        return not any(mark in value for mark in _JINJA)
+    if isinstance(value, Mapping):
+        return all(_is_literal(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(_is_literal(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | bytes | bytearray)
+
+
+def _body(
+    endpoint: Endpoint, model_class: type[KlingRequest], given: Mapping[str, Any], default_model: str | None
+) -> dict[str, Any]:
+    """Fill in what decides the price. Where the model is not known, nobody knows its defaults either."""
+    body = dict(given)
+    if "model_name" in model_class.model_fields:
+        if not body.get("model_name") and default_model:
+            body = {"model_name": default_model, **body}
+        offer = offer_for(endpoint.name, body)
+        if offer is None:
+            return body
+        quality = () if offer.qualities else (offer.quality_field,)
+        return model_class.with_defaults(body, without={*quality, *model_class.ignored(body)})
+    return model_class.with_defaults(body, without=model_class.ignored(body))
+
+
+def _refuse_data(endpoint: Endpoint, fields: Mapping[str, Any]) -> None:
+    """A picture as text would stand in logs, XComs and the database."""
+
+    def refuse(value: Any, label: str) -> Any:
+        if isinstance(value, str) and looks_like_base64(value):
+            raise InvalidRequest(
+                f"{endpoint.name}: {label}={show(value, 32)} holds picture or sound data; give a path, a URI or "
+                "a URL instead."
+            )
+        return value
+
+    change_each(fields, (*endpoint.pictures, *endpoint.sounds), refuse)

@@ -1,81 +1,62 @@
-"""Classic videos from a prompt or from frames: text2video, image2video."""
+"""Classic videos from a prompt, from frames, from several pictures, and their extension."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kling_provider.api.capabilities import DEFAULT_DURATION
 from kling_provider.api.requests.parts import (
     MAX_ELEMENTS,
     MAX_MASKS,
-    MAX_PROMPT,
-    MAX_SHOTS,
     MAX_VOICES,
     CameraControl,
+    Default,
     DynamicMask,
     ElementRef,
+    Guidance,
+    Id,
+    ImageItem,
     Json,
+    ModelName,
     Picture,
+    Prompt,
     Seconds,
-    Shot,
+    ShotsRequest,
+    VideoRatio,
     VoiceRef,
     WatermarkedRequest,
+    at_most_one,
 )
 
+#: Pictures of one multi-image video.
+MAX_PICTURES = 4
 
-class VideoRequest(WatermarkedRequest):
+
+class VideoRequest(ShotsRequest):
     """What text2video and image2video share."""
 
-    model_name: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,80}$")] = None
-    prompt: Annotated[str | None, Field(max_length=MAX_PROMPT)] = None
-    negative_prompt: Annotated[str | None, Field(max_length=MAX_PROMPT)] = None
-    mode: Literal["std", "pro", "4k"] | None = None
-    duration: Seconds | None = None
-    sound: Literal["on", "off"] | None = None
-    cfg_scale: Annotated[float | None, Field(ge=0, le=1)] = None
+    negative_prompt: Prompt | None = None
+    cfg_scale: Annotated[Guidance | None, Default(0.5)] = None
     camera_control: Annotated[CameraControl | None, Json] = None
-    multi_shot: bool | None = None
-    shot_type: Literal["customize", "intelligence"] | None = None
-    multi_prompt: Annotated[list[Shot] | None, Json, Field(min_length=1, max_length=MAX_SHOTS)] = None
 
-    @model_validator(mode="after")
-    def _multi_shot_is_whole(self) -> Self:
-        if not self.multi_shot:
-            if self.multi_prompt or self.shot_type:
-                raise ValueError("shot_type and multi_prompt only work with multi_shot=true; set it")
-            return self
-        if self.shot_type is None:
-            raise ValueError("multi_shot=true needs shot_type: 'customize' or 'intelligence'")
-        if self.shot_type == "intelligence" and not self.prompt:
-            raise ValueError("shot_type='intelligence' needs prompt: Kling cuts it into shots itself")
-        if self.shot_type == "customize":
-            self._check_shots()
-        return self
-
-    def _check_shots(self) -> None:
-        if not self.multi_prompt:
-            raise ValueError(
-                f"shot_type='customize' needs multi_prompt: 1 to {MAX_SHOTS} shots of index, prompt, duration"
-            )
-        total = sum(int(shot.duration) for shot in self.multi_prompt)
-        if total != int(self.duration or DEFAULT_DURATION):
-            raise ValueError(
-                f"multi_prompt lasts {total} s in all, but duration={self.duration or DEFAULT_DURATION!r}; "
-                "make the shots add up to duration"
-            )
+    def given(self) -> dict[str, Any]:
+        """The fields the caller gave; a preset's needless config is left out."""
+        fields = super().given()
+        camera = fields.get("camera_control")
+        if camera and camera["type"] != "simple":
+            camera.pop("config", None)
+        return fields
 
 
 class Text2VideoRequest(VideoRequest):
     """A video from a prompt (``POST /v1/videos/text2video``)."""
 
-    aspect_ratio: Literal["16:9", "9:16", "1:1"] | None = None
+    aspect_ratio: Annotated[VideoRatio | None, Default("16:9")] = None
 
     @model_validator(mode="after")
     def _has_a_prompt(self) -> Self:
-        if not self.prompt and self.shot_type != "customize":
-            raise ValueError("prompt is required: say what the video shows")
+        self.need_a_prompt()
         return self
 
 
@@ -93,18 +74,43 @@ class Image2VideoRequest(VideoRequest):
     def _frames_and_exclusions(self) -> Self:
         if not self.image and not self.image_tail:
             raise ValueError("image or image_tail is required: at least one frame as a path, URI or URL")
-        kinds = {
-            "image_tail": bool(self.image_tail),
-            "static_mask/dynamic_masks": bool(self.static_mask or self.dynamic_masks),
-            "camera_control": self.camera_control is not None,
-        }
-        chosen = [name for name, is_set in kinds.items() if is_set]
-        if len(chosen) > 1:
-            raise ValueError(f"{' and '.join(chosen)} exclude each other; keep one of them")
-        if self.voice_list and self.element_list:
-            raise ValueError("voice_list and element_list exclude each other; keep one of them")
+        at_most_one(
+            {
+                "image_tail": self.image_tail,
+                "static_mask/dynamic_masks": self.static_mask or self.dynamic_masks,
+                "camera_control": self.camera_control,
+            }
+        )
+        at_most_one({"voice_list": self.voice_list, "element_list": self.element_list})
         if self.voice_list and self.sound != "on":
-            raise ValueError("voice_list needs sound='on'")
+            raise ValueError(
+                f"voice_list needs sound='on', but sound={self.sound or 'off'!r}; set sound='on', "
+                "or leave voice_list out"
+            )
         if self.multi_shot and self.image and self.image_tail:
             raise ValueError("multi_shot takes no pair of image and image_tail; leave image_tail out")
         return self
+
+
+class MultiImage2VideoRequest(WatermarkedRequest):
+    """A video in which up to 4 pictures appear (``POST /v1/videos/multi-image2video``)."""
+
+    model_name: ModelName | None = None
+    image_list: Annotated[list[ImageItem], Json, Field(min_length=1, max_length=MAX_PICTURES)]
+    prompt: Prompt
+    negative_prompt: Prompt | None = None
+    mode: Annotated[Literal["std", "pro"] | None, Default("std", is_sent=True)] = None
+    duration: Annotated[Seconds | None, Default("5", is_sent=True)] = None
+    aspect_ratio: Annotated[VideoRatio | None, Default("16:9")] = None
+
+
+class VideoExtendRequest(WatermarkedRequest):
+    """4 to 5 seconds more of a video (``POST /v1/videos/video-extend``).
+
+    Only for clips of kling-v1, v1-5 and v1-6 that are at most 30 days old; model and mode follow the clip.
+    """
+
+    video_id: Id
+    prompt: Prompt | None = None
+    negative_prompt: Prompt | None = None
+    cfg_scale: Annotated[Guidance | None, Default(0.5)] = None

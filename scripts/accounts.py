@@ -39,7 +39,7 @@ class Account:
         """Say which model will run and what five seconds of it are listed for."""
         row = GATEWAYS.get(self.gateway)
         name = model or (row.models.get("image2video", "") if row else "")
-        units = estimate_units({"model_name": name, "duration": "5"})
+        units = estimate_units("image2video", {"model_name": name, "duration": "5"})
         return f"{name or 'the default model'}, 5 s, {usd(units) if units else 'no published price'}"
 
 

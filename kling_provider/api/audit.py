@@ -202,7 +202,10 @@ def audit(
         pending=len(waited_for) - len(missed),
         failed=failed,
         paid_twice=_twice(ours, known.values(), prefix),
-        estimates=_compare({task_id: bills[task_id] for task_id in ours}),
+        estimates=_compare(
+            {task_id: bills[task_id] for task_id in ours},
+            {task_id: known[task_id].endpoint for task_id in ours},
+        ),
         not_ours=_sum(others),
         unlisted=_sum(unlisted),
     )
@@ -257,12 +260,12 @@ def _twice(ours: Mapping[str, PaidTask], tasks: Iterable[KlingTask], prefix: str
     )
 
 
-def _compare(bills: Mapping[str, Sequence[BillingRow]]) -> Estimates:
+def _compare(bills: Mapping[str, Sequence[BillingRow]], endpoints: Mapping[str, str]) -> Estimates:
     estimated = charged = _NOTHING
     compared, differences = 0, []
     for task_id, bill in bills.items():
         row, total = bill[0], _sum(bill)
-        price = None if total.amounts else _price(row)
+        price = None if total.amounts else _price(endpoints[task_id], row)
         if price is None:
             continue
         compared += 1
@@ -275,18 +278,19 @@ def _compare(bills: Mapping[str, Sequence[BillingRow]]) -> Estimates:
     return Estimates(compared, len(bills) - compared, estimated, charged, tuple(differences))
 
 
-def _price(row: BillingRow) -> Decimal | None:
+def _price(endpoint: str, row: BillingRow) -> Decimal | None:
     """What the price list says; None where it, or the row, says nothing."""
     if row.model_name is None or row.mode is None or row.duration is None:
         return None
     return estimate_units(
+        endpoint,
         {
             "model_name": row.model_name,
             "mode": row.mode,
             "duration": f"{row.duration.to_integral_value():f}",  # 5.04 s are billed as the 5 s that were asked
             "sound": row.sound,
             "voice_list": [row.sound] if row.sound == "voice" else None,
-        }
+        },
     )
 
 

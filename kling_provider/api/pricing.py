@@ -45,17 +45,23 @@ _PER_CLIP: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
 )
 
 
-def estimate_units(request: Mapping[str, object]) -> Decimal | None:
+def estimate_units(
+    endpoint: str, body: Mapping[str, object], *, input_seconds: float | None = None
+) -> Decimal | None:
     """Estimate the units of a text2video or image2video request.
 
-    :param request: the body as it is sent, with ``model_name``.
+    :param endpoint: name of the endpoint.
+    :param body: as it is sent, with ``model_name``.
+    :param input_seconds: length of the video or sound that the price follows.
     :returns: units, or None where no price is published for this combination.
     """
-    model = str(request.get("model_name"))
-    duration = str(request.get("duration") or DEFAULT_DURATION)
-    mode = str(request.get("mode") or DEFAULT_MODE)
+    if endpoint not in ("text2video", "image2video"):
+        return None
+    model = str(body.get("model_name"))
+    duration = str(body.get("duration") or DEFAULT_DURATION)
+    mode = str(body.get("mode") or DEFAULT_MODE)
     if model in _PER_SECOND:
-        sound = "voice" if request.get("voice_list") else str(request.get("sound") or "off")
+        sound = "voice" if body.get("voice_list") else str(body.get("sound") or "off")
         rate = _PER_SECOND[model].get((mode, sound))
         return Decimal(rate) * int(duration) if rate is not None else None
     if model in _PER_CLIP and duration in ("5", "10"):

@@ -98,7 +98,7 @@ def read_order(
         _each_picture(checked.body, endpoint, _short),
         external,
         _plan(checked.body, model, pictures),
-        estimate_units(checked.body),
+        estimate_units(endpoint.name, checked.body),
         _wrong_masks(pictures),
     )
 

@@ -24,7 +24,7 @@ from kling_provider.api.requests import check_request
     ],
 )
 def test_missing_fields_cost_what_kling_takes_them_for(request_body: dict[str, Any], units: str):
-    assert estimate_units(request_body) == Decimal(units)
+    assert estimate_units("image2video", request_body) == Decimal(units)
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,12 @@ def test_missing_fields_cost_what_kling_takes_them_for(request_body: dict[str, A
     ids=str,
 )
 def test_without_a_published_price_there_is_no_estimate(request_body: dict[str, Any]):
-    assert estimate_units(request_body) is None
+    assert estimate_units("image2video", request_body) is None
 
 
 def test_a_checked_request_is_priced_with_its_defaults():
     body = check_request(ENDPOINTS["text2video"], {"prompt": "x"}, "kling-v3").body
-    assert estimate_units(body) == Decimal("3.0")
+    assert estimate_units("text2video", body) == Decimal("3.0")
 
 
 def pack(name: str = "video", left: object = 5.5, status: object = "online") -> dict[str, Any]:

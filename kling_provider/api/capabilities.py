@@ -44,6 +44,7 @@ class Offer:
     :param durations_without_references: the lengths that are left where no reference is given.
     :param excludes: pairs of features that do not go together.
     :param needs: feature -> the field without which it is refused.
+    :param max_pictures_with_a_tail: pictures it takes beside a last frame, None where no limit is known.
     :param camera_types: the camera movements it has, where not all.
     :param instead: what to use where the model is retired and its successor is not offered.
     :param contents: types of ``contents`` (new dialect); without any there is a ``prompt`` instead.
@@ -59,6 +60,7 @@ class Offer:
     durations_without_references: tuple[str, ...] = ()
     excludes: frozenset[tuple[str, str]] = frozenset()
     needs: Mapping[str, str] = field(default_factory=dict)
+    max_pictures_with_a_tail: int | None = None
     camera_types: tuple[str, ...] = ()
     instead: str | None = None
     contents: tuple[str, ...] = ()
@@ -116,6 +118,7 @@ _HEIGHTS_4K: Mapping[str, int] = {"std": 720, "pro": 1080, "4k": 2160}
 #: Endpoints whose results the old models share: the model is not asked for, or has no choice of its own.
 _OLD = {"video-extend": Offer(), "effects": Offer()}
 _MASTER = {"text2video": Offer(qualities=()), "image2video": Offer(qualities=())}
+_MOTION = Offer(durations=(), features={"element_list": _ANY})
 _V3 = Offer(
     STD_PRO_4K,
     THREE_TO_FIFTEEN,
@@ -184,7 +187,7 @@ MODELS: Mapping[str, Model] = _table(
                 features={"image_tail": _PRO, "sound": _PRO, "voice_list": _PRO},
                 excludes=frozenset({("image_tail", "sound")}),
             ),
-            "motion-control": Offer(durations=()),
+            "motion-control": _MOTION,
         },
         fps=24,
     ),
@@ -193,7 +196,7 @@ MODELS: Mapping[str, Model] = _table(
         {
             "text2video": _V3,
             "image2video": _V3,
-            "motion-control": Offer(durations=(), features={"element_list": _ANY}),
+            "motion-control": _MOTION,
         },
         heights=_HEIGHTS_4K,
         fps=24,
@@ -207,6 +210,7 @@ MODELS: Mapping[str, Model] = _table(
                 {"image_tail": _ANY, "element_list": _ANY, "video_list": _ANY},
                 durations_without_references=FIVE_OR_TEN,
                 excludes=frozenset({("image_tail", "element_list")}),
+                max_pictures_with_a_tail=2,
             )
         },
         fps=24,
@@ -310,7 +314,7 @@ def _resolution(
 
 _HEIGHTS = {"720p": 720, "1080p": 1080}
 _HEIGHTS_NEW_4K = {**_HEIGHTS, "4k": 2160}
-_MOTION = ("prompt", "image", "video")
+_MOVED = ("prompt", "image", "video")
 _MOTION_AUDIO = ("original", "off")
 
 #: The new dialect, where the model is the last part of the path.
@@ -341,7 +345,7 @@ NEW_MODELS: Mapping[str, Model] = _table(
             max_elements=3,
         ),
         motion_control=_resolution(
-            RESOLUTIONS, (), {"element": _ANY}, contents=(*_MOTION, "element"), audio=_MOTION_AUDIO
+            RESOLUTIONS, (), {"element": _ANY}, contents=(*_MOVED, "element"), audio=_MOTION_AUDIO
         ),
     ),
     _new(
@@ -356,7 +360,7 @@ NEW_MODELS: Mapping[str, Model] = _table(
             audio=_NATIVE,
             excludes=[("last_frame", "sound")],
         ),
-        motion_control=_resolution(RESOLUTIONS, (), contents=_MOTION, audio=_MOTION_AUDIO),
+        motion_control=_resolution(RESOLUTIONS, (), contents=_MOVED, audio=_MOTION_AUDIO),
     ),
     _new(
         "kling-2.5-turbo",

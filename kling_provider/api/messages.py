@@ -106,14 +106,14 @@ def _value(request: Mapping[str, Any], location: tuple[str | int, ...]) -> objec
     value: Any = request
     for part in location:
         try:
-            value = _from_json(value[part])
+            value = read_json(value[part])
         except (KeyError, IndexError, TypeError):
             return None
     return value
 
 
-def _from_json(value: Any) -> Any:
-    """An object that came as a rendered string is looked into like any other."""
+def read_json(value: Any) -> Any:
+    """An object that came as a rendered string, to be looked into like any other; what is none stays."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         with suppress(ValueError):
             return json.loads(value)

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from kling_provider.api.endpoints import ENDPOINTS, Endpoint
 from kling_provider.api.errors import InvalidRequest, show
-from kling_provider.api.messages import problems_of
+from kling_provider.api.messages import problems_of, read_json
 from kling_provider.api.places import change_each
-from kling_provider.api.requests.matrix import doubts_about, notes_on, offer_for
-from kling_provider.api.requests.parts import KlingRequest, looks_like_base64
+from kling_provider.api.requests.matrix import doubts_about, notes_on_the_model, offer_for
+from kling_provider.api.requests.parts import KlingRequest, looks_like_base64, show_value
 from kling_provider.api.requests.table import REQUESTS
 
 #: How strict the tables are taken: what they do not list is refused, warned about, or not looked at.
@@ -67,15 +67,17 @@ def check_request(
     if validate == "off":
         _refuse_data(endpoint, fields)
         return CheckedRequest(endpoint, fields, _body(endpoint, model_class, fields, default_model))
-    given, problems, is_judged = _read(model_class, fields)
+    given, problems, unread = _read(model_class, fields)
     body = _body(endpoint, model_class, given, default_model)
-    if is_judged:
-        doubts = doubts_about(endpoint.name, body)
+    notes: list[str] = []
+    if not unread & _DECISIVE:
+        read = {name: value for name, value in body.items() if name not in unread}
+        doubts = doubts_about(endpoint.name, read)
         problems += [*doubts, _IF_WE_ARE_OLD] if doubts and validate == "strict" else doubts
+        notes = _notes(endpoint, model_class, read)
     if problems and validate == "strict":
         raise InvalidRequest(f"{endpoint.name}: {' '.join(problems)}")
     _refuse_data(endpoint, fields)
-    notes = notes_on(endpoint.name, body, model_class.ignored(given)) if is_judged else ()
     return CheckedRequest(endpoint, given, body, (*(f"{endpoint.name}: {said}" for said in problems), *notes))
 
 
@@ -113,10 +115,10 @@ def _without_unset(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(
     model_class: type[KlingRequest], fields: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[str], bool]:
-    """The fields as far as they can be read, what is wrong, and whether the model's offers can be judged."""
+) -> tuple[dict[str, Any], list[str], set[str]]:
+    """The fields as far as they can be read, what is wrong with them, and the names of those left as given."""
     try:
-        return model_class.model_validate(fields).given(), [], True
+        return model_class.model_validate(fields).given(), [], set()
     except ValidationError as error:
         problems = problems_of(error, fields, model_class)
     given: dict[str, Any] = {}
@@ -127,7 +129,18 @@ def _read(
         except ValidationError:
             given[name] = value
             unread.add(name)
-    return given, problems, not unread & _DECISIVE
+    return given, problems, unread
+
+
+def _notes(endpoint: Endpoint, model_class: type[KlingRequest], body: Mapping[str, Any]) -> list[str]:
+    notes = [
+        f"{endpoint.name}: {name}={show_value(body[name])} is ignored by Kling {why}."
+        for name, why in model_class.ignored(body).items()
+        if name in body
+    ]
+    if "model_name" in model_class.model_fields:
+        notes += notes_on_the_model(endpoint.name, body)
+    return notes
 
 
 def _problems(
@@ -185,4 +198,8 @@ def _refuse_data(endpoint: Endpoint, fields: Mapping[str, Any]) -> None:
             )
         return value
 
-    change_each(fields, (*endpoint.pictures, *endpoint.sounds), refuse)
+    change_each(
+        {name: read_json(value) for name, value in fields.items()},
+        (*endpoint.pictures, *endpoint.sounds),
+        refuse,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import inspect
 import json
@@ -13,11 +14,13 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.sdk import DAG
 
 from kling_provider.api.requests import REQUESTS
 from kling_provider.exceptions import (
     KlingBadRequestError,
     KlingContentPolicyError,
+    KlingError,
     KlingSubmissionUnknownError,
     KlingTaskFailedError,
     KlingTaskTimeoutError,
@@ -381,25 +384,38 @@ def test_a_wrong_option_is_told_when_the_dag_is_read(arguments: dict[str, Any], 
         text(**arguments)
 
 
-def test_picture_data_never_becomes_an_attribute_and_is_refused(
-    kling_simulator: SimulatorServer, kling_connection: str, picture: Path
-) -> None:
+def test_picture_data_is_refused_where_the_dag_is_parsed(picture: Path) -> None:
     data = base64.b64encode(picture.read_bytes()).decode()
     request = {
         "image": data,
         "dynamic_masks": [{"mask": "data:image/png;base64," + data, "trajectories": []}],
     }
     before = json.dumps(request)
+    for operator_class, arguments in (
+        (KlingSubmitOperator, {"request": request}),
+        (KlingImageToVideoOperator, {"image": data}),
+        (KlingImageToVideoOperator, {"image": picture.read_bytes()}),
+    ):
+        with pytest.raises(KlingBadRequestError, match=r"image=.*holds picture data") as caught:
+            operator_class(task_id="task", **arguments)
+        assert data[40:200] not in str(caught.value)
+    assert json.dumps(request) == before
+
+
+@pytest.mark.parametrize("validate", ["warn", "off"])
+def test_picture_data_never_becomes_an_attribute_and_is_refused_however_little_is_checked(
+    validate: Any, kling_simulator: SimulatorServer, kling_connection: str, picture: Path
+) -> None:
+    data = base64.b64encode(picture.read_bytes()).decode()
     for operator in (
-        KlingSubmitOperator(task_id="task", request=request),
-        KlingImageToVideoOperator(task_id="task", image=data),
-        KlingImageToVideoOperator(task_id="task", image=picture.read_bytes()),  # type: ignore[arg-type]
+        KlingSubmitOperator(task_id="task", request={"image": data}, validate=validate),
+        KlingImageToVideoOperator(task_id="task", image=data, validate=validate),
+        KlingImageToVideoOperator(task_id="task", image=picture.read_bytes(), validate=validate),  # type: ignore[arg-type]
     ):
         fields = {name: getattr(operator, name) for name in operator.template_fields}
         assert data[40:200] not in repr(fields)
-        with pytest.raises(KlingBadRequestError, match=r"image=.*holds picture data"):
+        with pytest.raises(KlingBadRequestError, match=r"image=.*holds picture"):
             operator.execute(context_of(operator))
-    assert json.dumps(request) == before
     assert kling_simulator.requests == []
 
 
@@ -425,9 +441,101 @@ def test_a_prompt_is_never_taken_for_a_picture(
 def test_picture_data_in_rendered_json_is_cut_too(picture: Path) -> None:
     data = base64.b64encode(picture.read_bytes()).decode()
     masks = json.dumps([{"mask": data, "trajectories": [{"x": 1, "y": 2}, {"x": 3, "y": 4}]}])
-    operator = KlingImageToVideoOperator(task_id="task", image="a.png", dynamic_masks=masks)
+    operator = KlingImageToVideoOperator(task_id="task", image="a.png", dynamic_masks="{{ masks }}")
+    operator.dynamic_masks = masks  # as rendering does
     assert data[40:200] not in str(operator.dynamic_masks)
     assert json.loads(operator.dynamic_masks)[0]["trajectories"][1] == {"x": 3, "y": 4}
+
+
+# --- what is known where the DAG is parsed ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"cfg_scale": 2}, r"^task: text2video: cfg_scale=2.*1"),
+        ({"aspect_ratio": "5:4"}, "aspect_ratio='5:4'"),
+        ({"promt": "a boat"}, "promt"),
+        ({"camera_control": {"type": "simple", "config": {}}}, "camera_control"),
+        ({"model_name": "kling-v2-5-turbo", "duration": "7"}, "duration='7'.*kling-v2-5-turbo"),
+        # What is literal is judged although something else is not.
+        ({"prompt": "{{ params.prompt }}", "mode": "ultra"}, "mode='ultra'"),
+        ({"negative_prompt": "{{ params.no }}", "multi_prompt": [{"index": 1}]}, "multi_prompt"),
+    ],
+)
+def test_a_literal_mistake_is_told_where_the_dag_is_parsed(arguments: dict[str, Any], told: str) -> None:
+    typed = {"prompt": "a boat"} | arguments
+    if "promt" in arguments:
+        with pytest.raises(TypeError, match=told):
+            KlingTextToVideoOperator(task_id="task", **typed)
+    else:
+        with pytest.raises(KlingBadRequestError, match=told):
+            KlingTextToVideoOperator(task_id="task", **typed)
+    with pytest.raises(KlingBadRequestError, match=told):
+        KlingSubmitOperator(task_id="task", endpoint="text2video", request=typed)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"cfg_scale": "{{ params.scale }}"},
+        {"camera_control": {"type": "simple", "config": {"zoom": "{{ params.zoom }}", "pan": 1}}},
+        {"camera_control": "{{ params.camera | tojson }}"},
+        {"duration": "{{ params.seconds }}", "model_name": "kling-v2-6"},
+        {"model_name": "{{ params.model }}", "duration": "7"},
+        {"duration": "7"},  # which model is sent, and what that offers, depends on the connection
+    ],
+)
+def test_what_a_template_or_the_connection_decides_is_not_judged_before(arguments: dict[str, Any]) -> None:
+    KlingTextToVideoOperator(task_id="task", prompt="a boat", **arguments)
+    KlingSubmitOperator(task_id="task", endpoint="text2video", request={"prompt": "a boat", **arguments})
+    KlingSubmitOperator(task_id="task", endpoint="{{ params.endpoint }}", request={"cfg_scale": 7})
+
+
+def test_what_an_upstream_task_gives_is_not_judged_before() -> None:
+    with DAG("upstream", schedule=None):
+        first = KlingTextToVideoOperator(task_id="first", prompt="a boat")
+        told: Any = first.output
+        KlingTextToVideoOperator(task_id="later", prompt=told, multi_prompt=[told])
+        KlingTextToVideoOperator(task_id="shots", prompt="a boat", multi_prompt=[{"index": told}])
+        KlingSubmitOperator(task_id="raw", endpoint="text2video", request=told)
+        with pytest.raises(KlingBadRequestError, match="mode='ultra'"):
+            KlingTextToVideoOperator(task_id="wrong", prompt=told, mode="ultra")
+
+
+def test_what_a_template_rendered_wrongly_is_told_before_anything_is_sent(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    operator = text(cfg_scale="{{ params.scale }}", mode="{{ params.mode }}")
+    operator.cfg_scale, operator.mode = "2", "ultra"  # as rendering does
+    with pytest.raises(KlingBadRequestError, match=r"^Nothing was sent\..*mode='ultra'.*cfg_scale='2'"):
+        operator.execute(context_of(operator))
+    assert kling_simulator.requests == []
+
+
+def test_a_request_outside_of_the_tables_is_sent_if_the_caller_knows_better(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    new = {"model_name": "kling-v2-6", "duration": "7"}
+    with pytest.raises(KlingBadRequestError, match=r"duration='7'.*validate='warn'"):
+        text(**new)
+    for number, validate in enumerate(("warn", "off")):
+        operator = text(**new, validate=validate)
+        with contextlib.suppress(KlingError):  # whether this Kling takes it is not our business
+            operator.execute(context_of(operator, map_index=number))
+        assert {name: sent(kling_simulator)[-1][name] for name in new} == new
+        assert len(sent(kling_simulator)) == number + 1
+
+
+def test_a_new_field_can_be_sent_before_this_package_knows_it(
+    kling_simulator: SimulatorServer, kling_connection: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = {"prompt": "a boat", "film_grain": 3}
+    operator = KlingSubmitOperator(task_id="task", endpoint="text2video", request=request, validate="warn")
+    with contextlib.suppress(KlingError):
+        operator.execute(context_of(operator))
+    assert sent(kling_simulator)[0]["film_grain"] == 3
+    assert "film_grain" in caplog.text
 
 
 @pytest.mark.parametrize("argument", ["endpoint", "request"])

@@ -256,8 +256,6 @@ def _wav(seconds: int = 3, rate: int = 8000) -> bytes:
 NOT_YET: frozenset[str] = frozenset(
     {
         "/v1/videos/video-extend",
-        "/v1/videos/multi-image2video",
-        "/v1/videos/omni-video",
         "/v1/videos/avatar/image2video",
         "/v1/images/generations",
         "/v1/images/editing/expand",

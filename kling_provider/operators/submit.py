@@ -395,6 +395,8 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
 _MEDIA_FIELDS = frozenset(
     re.split(r"[.\[]", name)[0] for row in ENDPOINTS.values() for name in (*row.pictures, *row.sounds)
 )
+#: Fields inside of them that hold words, which may look like base64: a long prompt without punctuation.
+_WORDS = frozenset({"text", "prompt"})
 
 
 def without_picture_data(value: Any) -> Any:
@@ -411,7 +413,10 @@ def without_picture_data(value: Any) -> Any:
             return f"data: {value[:32]}… ({len(value)} characters)"
         return _PICTURE_DATA.sub(lambda data: f"{data[0][:32]}…", value) if value[:1] in "[{" else value
     if isinstance(value, Mapping) and type(value) is dict:
-        cut = {name: without_picture_data(item) for name, item in value.items()}
+        cut = {
+            name: item if name in _WORDS and isinstance(item, str) else without_picture_data(item)
+            for name, item in value.items()
+        }
         return cut if any(cut[name] is not value[name] for name in cut) else value
     if type(value) in (list, tuple):
         items = [without_picture_data(item) for item in value]

@@ -436,6 +436,11 @@ def test_a_prompt_is_never_taken_for_a_picture(
     ):
         operator.execute(context_of(operator, run_id=type(operator).__name__))
         assert sent(kling_simulator)[-1]["prompt"] == prompt
+    contents = [{"type": "prompt", "text": prompt}, {"type": "first_frame", "url": image}]
+    new = KlingSubmitOperator(
+        task_id="task", endpoint="image-to-video/kling-3.0", request={"contents": contents}
+    )
+    assert new.request == {"contents": contents}
 
 
 def test_picture_data_in_rendered_json_is_cut_too(picture: Path) -> None:

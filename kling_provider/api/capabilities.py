@@ -345,7 +345,13 @@ NEW_MODELS: Mapping[str, Model] = _table(
             max_elements=3,
         ),
         motion_control=_resolution(
-            RESOLUTIONS, (), {"element": _ANY}, contents=(*_MOVED, "element"), audio=_MOTION_AUDIO
+            RESOLUTIONS,
+            (),
+            {"element": _ANY},
+            contents=(*_MOVED, "element"),
+            audio=_MOTION_AUDIO,
+            prompt_length=3072,
+            max_elements=1,
         ),
     ),
     _new(
@@ -406,6 +412,18 @@ _ALL_MODELS = (*MODELS.values(), *IMAGE_MODELS.values(), *NEW_MODELS.values())
 def models_at(endpoint: str) -> Mapping[str, Model]:
     """The known models of an endpoint by name, oldest first; none where it has no choice of models."""
     return {model.name: model for model in _ALL_MODELS if endpoint in model.offers}
+
+
+def endpoints_of(name: str) -> list[str]:
+    """Where requests can name this model."""
+    tables = (MODELS, IMAGE_MODELS)
+    return [
+        endpoint
+        for table in tables
+        if name in table
+        for endpoint in table[name].offers
+        if endpoint not in _OLD
+    ]
 
 
 def models_for(endpoint: str) -> list[str]:

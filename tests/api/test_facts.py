@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import typing
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from types import UnionType
 from typing import Any
 
@@ -14,16 +12,23 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from kling_provider.api.capabilities import MODELS
-from kling_provider.api.endpoints import ENDPOINTS, MAX_PAGE, MAX_PAGE_SIZE
+from kling_provider.api.capabilities import IMAGE_MODELS, MODELS, NOT_MODELS, models_at
+from kling_provider.api.endpoints import ENDPOINTS, MAX_PAGE, TASKS_PATH
 from kling_provider.api.errors import DUPLICATE_ID_TEXTS, KLING_CODES, TASK_NOT_FOUND_TEXT, Reaction
 from kling_provider.api.gateways import GATEWAYS, PictureLimits
 from kling_provider.api.pricing import USD_PER_VIDEO_UNIT, estimate_units
 from kling_provider.api.requests import REQUESTS
+from kling_provider.api.requests.effects import RETIRED_SCENES
+from kling_provider.api.requests.new_dialect import HOLDS
+from kling_provider.api.requests.parts import default_of
+from tests.api.facts import ENDPOINT_FACTS, FACTS, durations_of, fields_of
 
-FACTS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "data" / "kling-api.json").read_text())
-ENDPOINT_FACTS = {row["name"]: row for row in FACTS["endpoints"]}
 NAMES = sorted(ENDPOINTS)
+#: Endpoints whose body has a model: all but those that only read by query.
+ASKED = sorted(REQUESTS)
+FIELDS = [(endpoint, field) for endpoint in ASKED for field in fields_of(endpoint)]
+#: Required unless the shots have prompts of their own; a rule of the model, tested in test_constraints.py.
+REQUIRED_BY_A_RULE = {("text2video", "prompt"), ("omni-video", "prompt")}
 
 #: Scope of a code in the facts -> how we react. The codes that differ inside a scope stand below.
 SCOPES = {
@@ -36,17 +41,6 @@ SCOPES = {
     "server": Reaction.SERVER,
 }
 EXCEPTIONS_IN_A_SCOPE = {1003: Reaction.RESIGN, 1004: Reaction.RESIGN, 1304: Reaction.ACCOUNT}
-
-
-def fields_of(endpoint: str) -> dict[str, dict[str, Any]]:
-    """Every field of an endpoint's facts, parts of objects with a dotted name."""
-
-    def walk(fields: list[dict[str, Any]], before: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        for field in fields:
-            yield before + field["name"], field
-            yield from walk(field.get("fields", []), f"{before}{field['name']}.")
-
-    return dict(walk(ENDPOINT_FACTS[endpoint]["fields"], ""))
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:
@@ -96,34 +90,87 @@ def model_fields(endpoint: str) -> dict[str, FieldInfo]:
     return dict(walk(REQUESTS[endpoint], ""))
 
 
-def test_every_row_of_the_table_has_a_request_model():
-    assert set(ENDPOINTS) == set(REQUESTS)
+# -- endpoints
+
+
+def test_the_table_has_exactly_the_endpoints_of_the_facts():
+    assert set(ENDPOINTS) == set(ENDPOINT_FACTS)
+    assert len(ENDPOINTS) == 49
+
+
+def test_every_endpoint_with_a_body_has_a_request_model_of_its_own_name():
+    without_body = {name for name in NAMES if ENDPOINTS[name].work == "read" and not fields_of(name)}
+    assert set(REQUESTS) == set(NAMES) - without_body
+    assert without_body == {"advanced-presets-elements", "presets-voices", "account/costs"}
+    shared = {"account/billing/package", "account/billing/balance"}
+    models = [model for name, model in REQUESTS.items() if name not in shared]
+    assert len(set(models)) == len(models)
+    assert all(model.__doc__ for model in models)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_endpoint_lives_where_the_facts_say(name: str):
     row, fact = ENDPOINTS[name], ENDPOINT_FACTS[name]
-    assert fact["create"]["method"] == "POST"
-    assert (row.create_path, row.dialect, row.kind) == (
-        fact["create"]["path"],
-        fact["dialect"],
-        fact["kind"],
-    )
-    assert row.query_path("ID") == fact["query"]["path"].replace("{id}", "ID")
-    assert row.list_path == fact["list"]["path"]
-    pages = {param["name"]: param["max"] for param in fact["list"]["params"]}
-    assert pages == {"pageNum": MAX_PAGE, "pageSize": MAX_PAGE_SIZE}
+    assert (row.dialect, row.kind) == (fact["dialect"], fact["kind"])
+    assert list(row.other_paths) == fact.get("alternative_paths", [])
+    assert bool(row.successor) is fact.get("deprecated", False)
+    if fact["create"] is None:
+        assert row.work == "read"
+        assert row.create_path == (fact["query"] or fact["list"])["path"]
+        return
+    assert (fact["create"]["method"], fact["create"]["path"]) == ("POST", row.create_path)
+    assert row.work == ("task" if fact["create"]["async"] else "call")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if ENDPOINTS[name].work == "task"])
+def test_a_task_is_asked_for_where_the_facts_say(name: str):
+    row, query = ENDPOINTS[name], ENDPOINT_FACTS[name]["query"]
+    assert query["method"] == "GET"
+    if row.dialect == "new":
+        assert query["path"] == TASKS_PATH
+        assert [param["name"] for param in query["params"]] == ["task_ids", "external_task_ids"]
+        assert row.external_id == "lookup"
+        return
+    assert row.query_path("ID") == query["path"].replace("{id}", "ID")
+    takes_ours = "external_task_id" in fields_of(name)
+    can_look_up = takes_ours and "external_task_id" in query["id_accepts"]
+    assert row.external_id == ("lookup" if can_look_up else "list" if takes_ours else "none")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if ENDPOINT_FACTS[name]["list"]])
+def test_a_list_is_read_as_the_facts_say(name: str):
+    row, fact = ENDPOINTS[name], ENDPOINT_FACTS[name]["list"]
+    assert row.list_path == fact["path"]
+    if row.dialect == "new":
+        assert (fact["method"], fact["params_in"]) == ("POST", "json body")
+        return
+    limits = {param["name"]: (param["min"], param["max"]) for param in fact["params"]}
+    assert limits == {"pageNum": (1, MAX_PAGE), "pageSize": (1, row.max_page_size)}
+
+
+# -- fields
+
+
+@pytest.mark.parametrize("name", ASKED)
 def test_a_request_has_exactly_the_fields_of_the_facts(name: str):
-    assert set(model_fields(name)) == set(fields_of(name))
+    # What lies inside `contents` depends on its type; the facts have the types, see below.
+    fields = {field for field in model_fields(name) if not field.startswith("contents.")}
+    assert fields == set(fields_of(name))
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "field"),
-    [(endpoint, field) for endpoint in NAMES for field in fields_of(endpoint)],
-)
+@pytest.mark.parametrize(("endpoint", "field"), FIELDS)
+def test_a_field_is_required_where_the_facts_say(endpoint: str, field: str):
+    required = model_fields(endpoint)[field].is_required()
+    if (endpoint, field) in REQUIRED_BY_A_RULE:
+        assert "unless" in fields_of(endpoint)[field]["notes"]
+        assert not required
+    elif (endpoint.partition("/")[0], field) == ("motion-control", "settings"):
+        assert required  # it holds a field that is
+    else:
+        assert required is fields_of(endpoint)[field]["required"]
+
+
+@pytest.mark.parametrize(("endpoint", "field"), FIELDS)
 def test_a_field_has_exactly_the_limits_of_the_facts(endpoint: str, field: str):
     fact = fields_of(endpoint)[field]
     limits = limits_of(model_fields(endpoint)[field])
@@ -134,17 +181,47 @@ def test_a_field_has_exactly_the_limits_of_the_facts(endpoint: str, field: str):
         "max_length": fact.get("max_items", fact.get("max_length")),
         "enum": set(fact["enum"]) if "enum" in fact else None,
     }
-    if field in ("duration", "multi_prompt.duration", "model_name"):
+    is_a_choice_of_models = field == "model_name" or (field == "duration" and "enum" in fact)
+    if is_a_choice_of_models or field == "multi_prompt.duration":
         expected["ge"] = expected["enum"] = None  # the model table decides; see below
+    if field == "settings.duration":
+        expected["enum"] = None
     if field == "multi_prompt.prompt":
         expected["min_length"] = 1  # an empty shot shows nothing
+    if field == "series_amount":
+        expected["enum"] = {"auto"}
     assert limits == {name: value for name, value in expected.items() if value is not None}
+
+
+@pytest.mark.parametrize(("endpoint", "field"), [row for row in FIELDS if row[1] != "model_name"])
+def test_a_default_is_the_one_of_the_facts(endpoint: str, field: str):
+    default = default_of(model_fields(endpoint)[field])
+    fact = fields_of(endpoint)[field].get("default")
+    assert (None if default is None else default.value) == fact
+    assert type(fact) in (type(None), str, bool, int, float)
+    assert default is None or isinstance(default.value, bool) is isinstance(fact, bool)
 
 
 @pytest.mark.parametrize("endpoint", NAMES)
 def test_the_picture_fields_are_those_of_the_facts(endpoint: str):
-    pictures = {name for name, field in fields_of(endpoint).items() if "image" in field}
+    fields = fields_of(endpoint)
+    pictures = {name for name, field in fields.items() if "image" in field}
+    pictures |= {"scene_image", "style_image", "input.images"} & set(fields)  # the facts say so in words
+    if "contents" in fields and any(
+        "image" in kind or "frame" in kind for kind in fields["contents"]["item_types"]
+    ):
+        pictures.add("contents.url")
     assert {name.replace("[]", "") for name in ENDPOINTS[endpoint].pictures} == pictures
+
+
+@pytest.mark.parametrize("endpoint", NAMES)
+def test_the_sound_fields_are_those_of_the_facts(endpoint: str):
+    sounds = {
+        name
+        for name, field in fields_of(endpoint).items()
+        if "base64" in field.get("notes", "") and "5 MB" in field["notes"]
+    }
+    assert {name.replace("[]", "") for name in ENDPOINTS[endpoint].sounds} == sounds
 
 
 def test_the_vendors_picture_limits_are_those_of_the_facts():
@@ -160,65 +237,71 @@ def test_the_vendors_picture_limits_are_those_of_the_facts():
             ) == (fact["max_bytes"], fact["min_side_px"], fact["min_aspect"], fact["max_aspect"]), name
 
 
-@pytest.mark.parametrize("endpoint", NAMES)
-def test_the_known_models_and_durations_are_those_of_the_facts(endpoint: str):
+@pytest.mark.parametrize("endpoint", [name for name in NAMES if "contents" in fields_of(name)])
+def test_the_contents_are_of_the_types_of_the_facts(endpoint: str):
+    kinds = fields_of(endpoint)["contents"]["item_types"]
+    assert limits_of(model_fields(endpoint)["contents.type"])["enum"] == set(kinds)
+    assert set(kinds) <= set(HOLDS)
+
+
+def test_the_retired_scenes_are_those_of_the_facts():
+    retired = ENDPOINT_FACTS["effects"]["retired_scenes"]
+    assert {scene: day for day, scenes in retired.items() for scene in scenes} == RETIRED_SCENES
+
+
+# -- models
+
+
+@pytest.mark.parametrize("endpoint", [name for name in ASKED if "model_name" in fields_of(name)])
+def test_the_known_models_are_those_of_the_facts(endpoint: str):
+    older = set(FACTS["capability_matrix"]["image"]["older"])
+    current = set(fields_of(endpoint)["model_name"]["enum"])
+    known = models_at(endpoint)
+    assert set(known) - current <= (older if ENDPOINTS[endpoint].kind == "image" else set())
+    assert current <= set(known)
+
+
+@pytest.mark.parametrize(
+    "endpoint", [name for name in ASKED if models_at(name) and name not in ("effects", "video-extend")]
+)
+def test_the_modes_durations_and_resolutions_are_those_of_the_facts(endpoint: str):
+    offers = [model.offers[endpoint] for model in models_at(endpoint).values()]
+    before = "settings." if ENDPOINTS[endpoint].dialect == "new" else ""
     fields = fields_of(endpoint)
-    models = {model.name: model for model in MODELS.values() if endpoint in model.endpoints}
-    assert set(models) == set(fields["model_name"]["enum"])
-    assert {each for model in models.values() for each in model.durations} == set(fields["duration"]["enum"])
-    assert {each for model in models.values() for each in model.modes} == set(fields["mode"]["enum"])
-
-
-CLASSIC_MODELS = {
-    name: fact for name, fact in FACTS["capability_matrix"]["classic_video"].items() if name in MODELS
-}
-
-
-@pytest.mark.parametrize("name", sorted(CLASSIC_MODELS))
-def test_a_model_offers_what_the_capability_matrix_says(name: str):
-    fact, model = CLASSIC_MODELS[name], MODELS[name]
-    for endpoint in NAMES:
-        offered = fact[endpoint]
-        assert (endpoint in model.endpoints) is (offered is not None)
-        if offered:
-            assert list(model.modes) == (offered["modes"] or [])
-            assert list(model.durations) == offered["durations"]
-
-    def pairs(value: Any) -> set[str]:
-        every = {f"{mode}/{duration}" for mode in model.modes or ("",) for duration in model.durations}
-        if isinstance(value, list):
-            return set(value)
-        return every if value else set()
-
-    camera = fact.get("camera_control", {})
-    expected = {
-        "cfg_scale": pairs(fact.get("cfg_scale", name == "kling-v3")),
-        "image_tail": pairs(fact.get("image_tail_with_image")),
-        "image_tail_only": pairs(fact.get("image_tail_only")),
-        "masks": pairs(fact.get("motion_brush")),
-        "sound": pairs(fact.get("sound")),
-        "voice_list": pairs(fact.get("voice_list")),
-        "multi_shot": pairs(fact.get("multi_shot")),
-        "element_list": pairs(fact.get("element_list")),
-        "text2video.camera_control": pairs(camera.get("text2video")),
-        "image2video.camera_control": pairs(camera.get("image2video")),
-    }
-    offered = {
-        feature: {
-            f"{mode}/{duration}"
-            for mode in model.modes or ("",)
-            for duration in model.durations
-            if model.offers(feature, mode, duration)
-        }
-        for feature in expected
-    }
-    assert offered == expected
+    durations = fields.get(f"{before}duration")
+    assert {each for offer in offers for each in offer.durations} == set(
+        durations_of(durations) if durations else ()
+    )
+    quality = fields.get("mode") or fields.get(f"{before}resolution")
+    if endpoint in ("images/multi-image2image", "kolors-virtual-try-on"):
+        assert quality is None
+    else:
+        assert {each for offer in offers for each in offer.qualities} == set(
+            quality["enum"] if quality else ()
+        )
 
 
 def test_the_models_reported_as_retired_are_known_as_such():
     known = set(FACTS["retired"]["reported"]) & set(MODELS)
     assert {name for name, model in MODELS.items() if model.retired} == known
     assert all(MODELS[model.retired].retired is None for model in MODELS.values() if model.retired)
+
+
+def test_the_old_models_of_pictures_are_known_as_retired():
+    older = set(FACTS["capability_matrix"]["image"]["older"])
+    assert {name for name, model in IMAGE_MODELS.items() if model.retired} == older
+    assert all(
+        IMAGE_MODELS[model.retired].retired is None for model in IMAGE_MODELS.values() if model.retired
+    )
+
+
+def test_the_names_that_do_not_exist_are_known_as_such():
+    assert set(NOT_MODELS) == set(FACTS["capability_matrix"]["not_models"])
+    assert set(NOT_MODELS.values()) <= set(MODELS)
+    assert not set(NOT_MODELS) & set(MODELS)
+
+
+# -- errors and hosts
 
 
 def test_the_error_table_has_exactly_the_codes_of_the_facts():
@@ -245,6 +328,16 @@ def test_the_vendors_hosts_are_those_of_the_facts():
     assert set(GATEWAYS["official"].hosts.values()) == current
 
 
+# -- prices of text2video and image2video
+
+#: What they offer there. Prices of the others: test_pricing.py.
+OFFERS = {
+    name: offer
+    for name, model in MODELS.items()
+    if (offer := model.offers.get("image2video", model.offers.get("text2video"))) is not None
+}
+
+
 def _prices() -> Iterator[tuple[dict[str, Any], Decimal]]:
     pricing = FACTS["pricing"]
     sounds = {
@@ -253,16 +346,16 @@ def _prices() -> Iterator[tuple[dict[str, Any], Decimal]]:
         "sound_and_voice": {"sound": "on", "voice_list": [{"voice_id": "1"}]},
     }
     for model, modes in pricing["video_units_per_second"].items():
-        for mode, price in modes.items() if model in MODELS else ():
-            if mode not in MODELS[model].modes:
+        for mode, price in modes.items() if model in OFFERS else ():
+            if mode not in OFFERS[model].qualities:
                 continue
             for sound, rate in (price if isinstance(price, dict) else {"silent": price}).items():
-                for duration in MODELS[model].durations:
+                for duration in OFFERS[model].durations:
                     request = {"model_name": model, "mode": mode, "duration": duration, **sounds[sound]}
                     yield request, Decimal(str(rate)) * int(duration)
     for model, price in pricing["video_units_per_clip_5s_10s"].items():
         for mode, pair in (price if isinstance(price, dict) else {"": price}).items():
-            for duration, units in zip(("5", "10"), pair, strict=True) if model in MODELS else ():
+            for duration, units in zip(("5", "10"), pair, strict=True) if model in OFFERS else ():
                 yield (
                     {"model_name": model, "duration": duration} | ({"mode": mode} if mode else {}),
                     Decimal(str(units)),
@@ -273,10 +366,10 @@ PRICES = list(_prices())
 
 
 def test_the_price_list_of_the_facts_covers_every_known_model():
-    assert {request["model_name"] for request, _ in PRICES} == set(MODELS)
+    assert {request["model_name"] for request, _ in PRICES} == set(OFFERS)
 
 
-@pytest.mark.parametrize("model", sorted(MODELS))
+@pytest.mark.parametrize("model", sorted(OFFERS))
 def test_an_estimate_is_the_published_price(model: str):
     published = [(body, units) for body, units in PRICES if body["model_name"] == model]
     assert [(body, estimate_units("image2video", body)) for body, _ in published] == published

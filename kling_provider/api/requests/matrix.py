@@ -10,6 +10,7 @@ from kling_provider.api.capabilities import (
     Model,
     Offer,
     closest_model,
+    endpoints_of,
     models_at,
 )
 from kling_provider.api.requests.parts import show_value
@@ -33,6 +34,11 @@ def doubts_about(endpoint: str, body: Mapping[str, Any]) -> list[str]:
         meant = NOT_MODELS[name] if NOT_MODELS[name] in known else closest_model(name, endpoint)
         hint = f"did you mean {meant!r}?" if meant else f"use one of {', '.join(_current(endpoint))}."
         return [f"model_name={name!r} does not exist, Kling refuses it; {hint}"]
+    if isinstance(name, str) and known and name not in known and (elsewhere := endpoints_of(name)):
+        return [
+            f"model_name={name!r} is not offered by {endpoint}, only by {', '.join(elsewhere)}. Use one of "
+            f"{', '.join(_current(endpoint))}, or another endpoint."
+        ]
     model = _model_for(endpoint, body)
     return [] if model is None else list(_doubts(_Asked(endpoint, body, model)))
 
@@ -54,8 +60,8 @@ def notes_on_the_model(endpoint: str, body: Mapping[str, Any]) -> list[str]:
             return []
         instead = known[name].offers[endpoint].instead or repr(known[name].retired)
         return [f"{name} is being retired by Kling and may be refused; consider {instead}."]
-    if name in NOT_MODELS:
-        return []
+    if name in NOT_MODELS or endpoints_of(str(name)):
+        return []  # a doubt, see above
     close = closest_model(str(name), endpoint)
     hint = f" Did you mean {close!r}?" if close else ""
     return [

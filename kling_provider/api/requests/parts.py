@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
@@ -216,6 +217,14 @@ class Part(BaseModel):
         return filled
 
 
+@lru_cache(maxsize=1024)
+def _alone(model: type[Part], name: str) -> type[Part]:
+    """A model with this one field, if it has it."""
+    field = model.model_fields.get(name)
+    fields: dict[str, Any] = {} if field is None else {name: (field.rebuild_annotation(), ...)}
+    return create_model(model.__name__, __base__=Part, **fields)
+
+
 def _object_in(annotation: Any) -> type[Part] | None:
     """The part that a field holds, unless it holds a list of them."""
     candidates = (annotation, *(get_args(annotation) if get_origin(annotation) is not list else ()))
@@ -331,10 +340,9 @@ class KlingRequest(Part):
 
         :raises ValidationError: if it cannot be read, or is no field.
         """
-        field = cls.model_fields.get(name)
-        fields: dict[str, Any] = {} if field is None else {name: (field.rebuild_annotation(), ...)}
-        alone = create_model(cls.__name__, __base__=Part, **fields)
-        return alone.model_validate({name: value}).model_dump(exclude_unset=True, exclude_none=True)
+        return (
+            _alone(cls, name).model_validate({name: value}).model_dump(exclude_unset=True, exclude_none=True)
+        )
 
     @classmethod
     def own_fields(cls) -> list[str]:

@@ -16,26 +16,29 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from kling_provider.api.billing import BILLING_PATHS
-from kling_provider.api.endpoints import ENDPOINTS, MAX_PAGE, MAX_PAGE_SIZE, Endpoint
+from kling_provider.api.endpoints import ENDPOINTS, Endpoint
 from kling_provider.api.gateways import GATEWAYS, Gateway
 from kling_provider.simulator.accounts import Account
+from kling_provider.simulator.archive import Archive
 from kling_provider.simulator.auth import authenticate
-from kling_provider.simulator.batch import PATH as MANY_TASKS
 from kling_provider.simulator.batch import many_tasks
 from kling_provider.simulator.billing import billing
 from kling_provider.simulator.callbacks import deliver_callbacks
+from kling_provider.simulator.calls.desk import Desk
+from kling_provider.simulator.calls.table import answer, told_at_once
 from kling_provider.simulator.control import control_routes
 from kling_provider.simulator.costs import account_costs
 from kling_provider.simulator.files import send_file
 from kling_provider.simulator.gate import Gate, Receive, Scope, Send
+from kling_provider.simulator.listing import list_presets, list_tasks
+from kling_provider.simulator.paging import by_number
 from kling_provider.simulator.refusals import Refusal
 from kling_provider.simulator.simulation import Simulation
+from kling_provider.simulator.tasks import Order
 from kling_provider.simulator.telling import booked, refusal, success, told
-from kling_provider.simulator.validation import read_body, read_order
+from kling_provider.simulator.validation import Reader, order_of, read_body, units_of
 
 log = logging.getLogger(__name__)
-
-DEFAULT_PAGE_SIZE = 30
 
 #: Gives the ``data`` of an answer.
 Handler = Callable[[Request, Account], Awaitable[Any]]
@@ -55,7 +58,7 @@ def create_app(simulation: Simulation, *, control: bool = True) -> Gate:
         pump.cancel()
 
     routes: list[BaseRoute] = list(_api_routes(simulation))
-    routes.append(Route("/_files/{name}.mp4", partial(send_file, simulation), methods=["GET"]))
+    routes.append(Route("/_files/{name}", partial(send_file, simulation), methods=["GET"]))
     if control:
         routes += control_routes(simulation)
     app = Starlette(
@@ -69,31 +72,61 @@ def create_app(simulation: Simulation, *, control: bool = True) -> Gate:
 
 def _api_routes(simulation: Simulation) -> list[Route]:
     """One door per path: what each gateway offers of each endpoint."""
-    paths: dict[str, _Door] = {"/account/costs": _Door(simulation, GATEWAYS["official"])}
-    paths["/account/costs"].handlers["GET"] = partial(account_costs, simulation)
-    paths[MANY_TASKS] = _Door(simulation, replace(GATEWAYS["official"], signs_jwt=False))
-    paths[MANY_TASKS].handlers["GET"] = partial(many_tasks, simulation)
-    for kind, path in BILLING_PATHS.items():
-        paths[path] = _Door(simulation, GATEWAYS["official"])
-        paths[path].handlers["POST"] = partial(billing, simulation, kind)
+    doors = _Doors(simulation)
     for gateway in (GATEWAYS["official"], GATEWAYS["dmxapi"]):
         for endpoint in ENDPOINTS.values():
-            if endpoint.dialect != "classic" or endpoint.work != "task":
-                continue
-            create = gateway.path_prefix + endpoint.create_path
-            door = paths.setdefault(create, _Door(simulation, gateway))
-            door.handlers["POST"] = partial(_create, simulation, gateway, endpoint)
-            if gateway.query_path is None:
-                door.handlers["GET"] = partial(_list, simulation, endpoint)
-                query, asked = f"{create}/{{task_id}}", endpoint.name
-            else:
-                query, asked = gateway.query_path.replace("{endpoint}", endpoint.name), None
-                if "{endpoint}" in gateway.query_path:
-                    asked = endpoint.name
-            paths.setdefault(query, _Door(simulation, gateway)).handlers["GET"] = partial(
-                _query, simulation, asked, gateway.external_id == "lookup"
+            if gateway.name == "official" or (endpoint.dialect == "classic" and endpoint.work != "read"):
+                _open(doors, simulation, gateway, endpoint)
+    return doors.routes()
+
+
+def _open(doors: _Doors, simulation: Simulation, gateway: Gateway, endpoint: Endpoint) -> None:
+    paths = [gateway.path_prefix + path for path in (endpoint.create_path, *endpoint.other_paths)]
+    if endpoint.work == "call":
+        for path in paths:
+            doors.at(gateway, path)["POST"] = partial(_call, simulation, gateway, endpoint)
+    elif endpoint.work == "read":
+        for path in paths:
+            doors.at(_only_keys(gateway) if endpoint.name == "tasks" else gateway, path).update(
+                _reads(simulation, endpoint)
             )
-    return [Route(path, door) for path, door in paths.items()]
+    elif endpoint.dialect == "new":
+        for path in paths:
+            doors.at(_only_keys(gateway), path)["POST"] = partial(_create, simulation, gateway, endpoint)
+    else:
+        _open_classic(doors, simulation, gateway, endpoint, paths[0])
+
+
+def _open_classic(
+    doors: _Doors, simulation: Simulation, gateway: Gateway, endpoint: Endpoint, create: str
+) -> None:
+    door = doors.at(gateway, create)
+    door["POST"] = partial(_create, simulation, gateway, endpoint)
+    by_caller = gateway.external_id == "lookup" and endpoint.external_id == "lookup"
+    asked: str | None = endpoint.name
+    if gateway.query_path is None:
+        door["GET"] = partial(_list, simulation, endpoint)
+        query = f"{create}/{{task_id}}"
+    else:
+        query = gateway.query_path.replace("{endpoint}", endpoint.name)
+        asked = endpoint.name if "{endpoint}" in gateway.query_path else None
+    doors.at(gateway, query)["GET"] = partial(_query, simulation, asked, by_caller)
+
+
+def _reads(simulation: Simulation, endpoint: Endpoint) -> dict[str, Handler]:
+    if endpoint.name == "tasks":
+        return {"GET": partial(many_tasks, simulation), "POST": partial(list_tasks, simulation)}
+    if endpoint.name == "account/costs":
+        return {"GET": partial(account_costs, simulation)}
+    for kind, path in BILLING_PATHS.items():
+        if endpoint.create_path == path:
+            return {"POST": partial(billing, simulation, kind)}
+    return {"GET": partial(list_presets, simulation, endpoint)}
+
+
+def _only_keys(gateway: Gateway) -> Gateway:
+    """The new dialect takes API keys only."""
+    return replace(gateway, signs_jwt=False)
 
 
 async def _create(
@@ -101,13 +134,9 @@ async def _create(
 ) -> Any:
     body = read_body(await request.body())
     generation = simulation.generation
+    simulation.base = base_of(request)
     order = await asyncio.to_thread(
-        read_order,
-        endpoint,
-        body,
-        gateway.pictures,
-        simulation.studio.pictures,
-        strict=simulation.settings.strict,
+        lambda: order_of(_reader(simulation, gateway, endpoint, account).read(body))
     )
     with simulation.lock:
         simulation.base = base_of(request)
@@ -124,6 +153,37 @@ async def _create(
         return booked(task, simulation.settings.clock_skew)
 
 
+async def _call(
+    simulation: Simulation, gateway: Gateway, endpoint: Endpoint, request: Request, account: Account
+) -> Any:
+    body = read_body(await request.body())
+    generation = simulation.generation
+    simulation.base = base_of(request)
+    asked = await asyncio.to_thread(_reader(simulation, gateway, endpoint, account).read, body)
+    with simulation.lock:
+        if simulation.generation != generation:
+            raise Refusal(5000, "the simulator was reset")
+        desk = Desk(simulation.world, Archive(simulation, account), simulation.now)
+        units = units_of(asked)
+        order = Order(endpoint, asked.body, units=units)
+        task = simulation.world.answer(
+            account, gateway.name, order, simulation.now, partial(answer, desk, asked)
+        )
+        address = partial(simulation.address, base_of(request))
+        return told_at_once(task, simulation.settings.clock_skew, address)
+
+
+def _reader(simulation: Simulation, gateway: Gateway, endpoint: Endpoint, account: Account) -> Reader:
+    return Reader(
+        endpoint,
+        gateway,
+        simulation.settings,
+        simulation.studio.pictures,
+        Archive(simulation, account),
+        account.name,
+    )
+
+
 async def _query(
     simulation: Simulation, endpoint: str | None, external: bool, request: Request, account: Account
 ) -> Any:
@@ -134,10 +194,9 @@ async def _query(
 
 
 async def _list(simulation: Simulation, endpoint: Endpoint, request: Request, account: Account) -> Any:
-    page = _number(request, "pageNum", 1, MAX_PAGE)
-    size = _number(request, "pageSize", DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+    first, last = by_number(request, endpoint.max_page_size)
     with simulation.lock:
-        tasks = simulation.world.page(account, endpoint.name, page, size, simulation.now)
+        tasks = simulation.world.listed(account, simulation.now, endpoint.name)[first:last]
         address = partial(simulation.address, base_of(request))
         return [told(task, simulation.settings.clock_skew, address) for task in tasks]
 
@@ -145,13 +204,6 @@ async def _list(simulation: Simulation, endpoint: Endpoint, request: Request, ac
 def base_of(request: Request) -> str:
     """The address this server was asked at."""
     return f"{request.url.scheme}://{request.url.netloc}"
-
-
-def _number(request: Request, name: str, default: int, largest: int) -> int:
-    text = request.query_params.get(name, str(default))
-    if not text.isdecimal() or not 1 <= int(text) <= largest:
-        raise Refusal(1201, f"{name} must be between 1 and {largest}")
-    return int(text)
 
 
 class _Door:
@@ -183,6 +235,24 @@ class _Door:
             jwt_allowed=self._gateway.signs_jwt,
         )
         return await handler(request, account)
+
+
+class _Doors:
+    """All doors, by path."""
+
+    def __init__(self, simulation: Simulation):
+        self._simulation = simulation
+        self._doors: dict[str, _Door] = {}
+
+    def at(self, gateway: Gateway, path: str) -> dict[str, Handler]:
+        """The handlers of the door at a path, which is made where there is none."""
+        return self._doors.setdefault(path, _Door(self._simulation, gateway)).handlers
+
+    def routes(self) -> list[Route]:
+        """Plain paths before those with an id in them: an endpoint may live below another one."""
+        return [
+            Route(path, door) for path, door in sorted(self._doors.items(), key=lambda one: "{" in one[0])
+        ]
 
 
 class _Unknown:

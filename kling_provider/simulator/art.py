@@ -20,7 +20,7 @@ _FONTS = ("NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "PingFang.ttc", "msyh.ttc
 def picture_of_words(words: str, size: tuple[int, int]) -> Image.Image:
     """Draw an abstract picture from the hash of ``words``, with the words written on it."""
     picture = pattern(words, size)
-    _write(picture, words, share=0.055, at=0.5)
+    caption(picture, words)
     return picture
 
 
@@ -49,6 +49,11 @@ def is_flat(picture: Image.Image) -> bool:
 def enliven(picture: Image.Image) -> Image.Image:
     """Lay a soft pattern over a flat picture, so that there is something to see moving."""
     return Image.blend(picture, pattern("light", picture.size), 0.25)
+
+
+def caption(picture: Image.Image, words: str) -> None:
+    """Write words across the middle of the picture, in place."""
+    _write(picture, words, share=0.055, at=0.5)
 
 
 def label(picture: Image.Image, words: str) -> None:

@@ -13,7 +13,6 @@ from kling_provider.simulator.refusals import Refusal
 from kling_provider.simulator.simulation import Simulation
 from kling_provider.simulator.telling import told_anew
 
-PATH = "/tasks"
 _BY_ID, _BY_EXTERNAL_ID = "task_ids", "external_task_ids"
 
 
@@ -29,11 +28,12 @@ async def many_tasks(simulation: Simulation, request: Request, account: Account)
         if len(names) > settings.batch_limit:
             raise Refusal(1201, f"{parameter} must hold at most {settings.batch_limit} ids")
         tasks = []
-        for name in names if settings.tasks_see_classic else ():
+        for name in names:
             with suppress(Refusal):
                 is_external = parameter == _BY_EXTERNAL_ID
                 task = simulation.world.find(account, name, simulation.now, external=is_external)
-                if name == (task.external_task_id if is_external else task.task_id):
+                is_told = task.order.endpoint.dialect == "new" or settings.tasks_see_classic
+                if is_told and name == (task.external_task_id if is_external else task.task_id):
                     tasks.append(task)
         address = partial(simulation.address, f"{request.url.scheme}://{request.url.netloc}")
         return [told_anew(task, settings.clock_skew, address) for task in tasks]

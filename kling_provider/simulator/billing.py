@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from starlette.requests import Request
 
-from kling_provider.api.billing import MAX_ROWS, MODES, SOUNDS
+from kling_provider.api.billing import BILLING_PATHS, MAX_ROWS, MODES, SOUNDS
 from kling_provider.api.capabilities import DEFAULT_DURATION, DEFAULT_MODE
 from kling_provider.api.pricing import USD_PER_VIDEO_UNIT
 from kling_provider.api.tasks import SUCCEED
 from kling_provider.simulator.accounts import Account
+from kling_provider.simulator.listing import checked_page
+from kling_provider.simulator.paging import cut, seconds_of
 from kling_provider.simulator.refusals import Refusal
 from kling_provider.simulator.simulation import Simulation
 from kling_provider.simulator.tasks import SimTask
@@ -29,26 +31,20 @@ async def billing(simulation: Simulation, kind: str, request: Request, account: 
 
     :raises Refusal: 1200 and 1201 for what cannot be asked.
     """
-    body = read_body(await request.body())
-    if body.get("filters"):
-        raise Refusal(1201, "filters: this simulator has none")
-    limit = body.get("limit", MAX_ROWS)
-    if not isinstance(limit, int) or not 1 <= limit <= MAX_ROWS:
-        raise Refusal(1201, f"limit must be between 1 and {MAX_ROWS}")
+    body = checked_page(BILLING_PATHS[kind].removeprefix("/"), read_body(await request.body()))
     with simulation.lock:
         skew = simulation.settings.clock_skew
-        now = simulation.now + skew
-        start = _seconds(body, "start_time", now - DEFAULT_SECONDS)
-        end = _seconds(body, "end_time", now)
+        start, end = seconds_of(body, simulation.now + skew, DEFAULT_SECONDS)
         charged = _charged(simulation, account, kind, start - skew, end - skew)
-        first = _position(charged, body.get("cursor"))
-        page = charged[first : first + limit]
+        for wanted in body.get("filters") or ():
+            passes = _filter(wanted, account)
+            charged = [task for task in charged if passes(task)]
+        page, cursor = cut(charged, body.get("cursor"), body.get("limit") or MAX_ROWS)
         rows = [_row(task, kind, account, skew) for task in page]
-    has_more = first + limit < len(charged)
     return {
         "result": {"detail": rows, "count": len(rows)},
-        "next_cursor": page[-1].task_id if has_more else "",
-        "has_more": has_more,
+        "next_cursor": cursor,
+        "has_more": bool(cursor),
     }
 
 
@@ -68,43 +64,59 @@ def _charged(simulation: Simulation, account: Account, kind: str, start: float, 
     )
 
 
-def _position(charged: list[SimTask], cursor: object) -> int:
-    """A cursor is the last row that was told."""
-    if cursor in (None, ""):
-        return 0
-    for number, task in enumerate(charged, 1):
-        if task.task_id == cursor:
-            return number
-    raise Refusal(1201, "cursor is invalid")
-
-
-def _seconds(body: Mapping[str, Any], name: str, default: float) -> float:
-    value = body.get(name)
-    if value is None:
-        return default
-    if not isinstance(value, str) or not value.isdecimal():
-        raise Refusal(1201, f"{name} must be a string of milliseconds")
-    return int(value) / 1000
+def _filter(wanted: Mapping[str, Any], account: Account) -> Callable[[SimTask], bool]:
+    values = wanted.get("values") or ()
+    match wanted.get("key"):
+        case "product_type":
+            return lambda task: task.order.endpoint.slots in values
+        case "api_key_name":
+            return lambda _task: account.name in values
+    raise Refusal(1201, f"filters: this simulator has none for {wanted.get('key')}")
 
 
 def _row(task: SimTask, kind: str, account: Account, skew: float) -> dict[str, Any]:
-    body = task.body
     row = {
         "task_id": task.task_id,
         "api_key_name": account.name,
         "product_function": task.endpoint,
-        "model_name": str(body.get("model_name")),
-        "resolution": _RESOLUTIONS[str(body.get("mode") or DEFAULT_MODE)],
-        "duration": f"{int(body.get('duration') or DEFAULT_DURATION) + 0.04:.2f}",  # never exactly, as in life
+        "model_name": task.model_name,
+        "resolution": _resolution(task),
+        "duration": _duration(task),
         "refer_video_input": "",
-        "video_sound": _SOUNDS.get(str(body.get("sound")), "off"),
-        "voice_control": "on" if body.get("voice_list") else "off",
+        "video_sound": _sound(task),
+        "voice_control": "on" if task.body.get("voice_list") else "off",
         "deduction_time": str(int((task.updated_at + skew) * 1000)),
     }
     if kind == "balance":
         price = task.units * USD_PER_VIDEO_UNIT
         return {**row, "cash_type": "balance", "list_price": _plain(price), "currency": "USD"}
     return {**row, "deduction_amount": _plain(task.units)}
+
+
+def _settings(task: SimTask) -> Mapping[str, Any]:
+    return (task.body.get("settings") or {}) if task.order.endpoint.dialect == "new" else task.body
+
+
+def _resolution(task: SimTask) -> str:
+    settings, kind = _settings(task), task.order.endpoint.kind
+    asked = settings.get("resolution") or _RESOLUTIONS.get(str(settings.get("mode")))
+    return str(asked or (_RESOLUTIONS[DEFAULT_MODE] if kind == "video" else ""))
+
+
+def _duration(task: SimTask) -> str:
+    """Length of the result, never exactly what was asked for, as in life; nothing for pictures."""
+    lengths = [one.planned.seconds for one in task.results if one.planned.seconds is not None]
+    if not lengths and task.order.endpoint.kind == "image":
+        return ""
+    seconds = lengths[0] if lengths else float(_settings(task).get("duration") or DEFAULT_DURATION)
+    return f"{seconds + 0.04:.2f}"
+
+
+def _sound(task: SimTask) -> str:
+    settings = _settings(task)
+    if "audio" in settings:
+        return str(settings["audio"])
+    return _SOUNDS.get(str(settings.get("sound")), "off")
 
 
 def _plain(number: Decimal) -> str:

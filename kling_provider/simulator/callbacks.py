@@ -13,7 +13,7 @@ from typing import Any
 from kling_provider.simulator.pictures import LOCAL, is_loopback
 from kling_provider.simulator.simulation import Callback, Simulation
 from kling_provider.simulator.tasks import SimTask
-from kling_provider.simulator.telling import told
+from kling_provider.simulator.telling import told_as_asked
 
 EVERY_SECONDS = 0.05
 SEND_SECONDS = 5
@@ -28,7 +28,7 @@ async def deliver_callbacks(simulation: Simulation) -> None:
             simulation.world.advance(simulation.now)
             due: dict[str, list[tuple[str, dict[str, Any]]]] = {}
             for task in simulation.world.take_changed():
-                url = task.body.get("callback_url")
+                url = task.options.get("callback_url")
                 if url:
                     due.setdefault(task.task_id, []).append((url, _tell(simulation, task)))
         for posts in due.values():
@@ -38,7 +38,7 @@ async def deliver_callbacks(simulation: Simulation) -> None:
 
 
 def _tell(simulation: Simulation, task: SimTask) -> dict[str, Any]:
-    return told(task, simulation.settings.clock_skew, partial(simulation.address, simulation.base))
+    return told_as_asked(task, simulation.settings.clock_skew, partial(simulation.address, simulation.base))
 
 
 async def _send_all(simulation: Simulation, posts: list[tuple[str, dict[str, Any]]]) -> None:

@@ -13,19 +13,22 @@ from kling_provider.simulator.simulation import Simulation
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
+#: Ending of a file -> what it is.
+_TYPES = {"mp4": "video/mp4", "png": "image/png", "mp3": "audio/mpeg", "wav": "audio/wav"}
+
 
 async def send_file(simulation: Simulation, request: Request) -> Response:
-    """Send a video, or the part of it that was asked for."""
+    """Send a file, or the part of it that was asked for."""
     name = request.path_params["name"]
-    film = simulation.film(name)
-    if film is None:
+    recipe = simulation.recipe(name)
+    if recipe is None:
         return PlainTextResponse("not found", 404)
     if not simulation.may_fetch(name, request.query_params.get("pkey", "")):
         return PlainTextResponse("this address is over", 403)
-    file = await asyncio.wrap_future(simulation.studio.film(film))
+    file = await asyncio.wrap_future(simulation.studio.make(recipe))
     content = await asyncio.to_thread(file.read_bytes)
     etag = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
-    headers = {"accept-ranges": "bytes", "etag": etag, "content-type": "video/mp4"}
+    headers = {"accept-ranges": "bytes", "etag": etag, "content-type": _TYPES[name.rpartition(".")[2]]}
     wanted = _part(request, len(content), etag)
     if wanted is None:
         return _content(request, content, 200, headers)

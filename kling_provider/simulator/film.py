@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kling_provider.simulator.tune import Tune
+
 
 @dataclass(frozen=True, slots=True)
 class Film:
@@ -16,20 +18,22 @@ class Film:
     :param tail: file of the last frame, or None.
     :param words: drawn where there is no picture.
     :param watermark: whether it says so in large letters.
+    :param sound: what is heard, or None for a silent film.
     """
 
     size: tuple[int, int]
-    seconds: int
+    seconds: float
     fps: int
     picture: str | None = None
     tail: str | None = None
     words: str = ""
     watermark: bool = False
+    sound: Tune | None = None
 
     @property
     def frames(self) -> int:
         """How many frames it has."""
-        return self.seconds * self.fps
+        return max(round(self.seconds * self.fps), 1)
 
 
 def frame_size(ratio: float, shorter_side: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.simulator.accounts import Account
 from kling_provider.simulator.film import Film
+from kling_provider.simulator.results.videos import video
 from kling_provider.simulator.tasks import Order
 from kling_provider.simulator.world import World
 
@@ -21,10 +22,11 @@ def add_foreign(
 ) -> None:
     """Put other people's tasks into an account.
 
-    :param count: so many finished ones, back over the months, spread over the endpoints.
+    :param count: so many finished ones, back over the months, spread over what most people make.
     :param running: let exactly so many hold a video slot until this is called again.
     """
-    orders = [Order(row, {"model_name": "kling-v2-6"}, None, FILM, None) for row in map(ENDPOINTS.__getitem__, POPULAR)]
+    made = (video(FILM),)
+    orders = [Order(ENDPOINTS[name], {"model_name": "kling-v2-6"}, results=made) for name in POPULAR]
     for number in range(count):
         order = orders[number % len(orders)]
         created = now - (number + 1) * EVERY_SECONDS

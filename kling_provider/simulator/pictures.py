@@ -60,7 +60,7 @@ def read_picture(value: object, field: str, limits: PictureLimits, folder: Path)
     if scheme in _ADDRESSES:
         if scheme == "ftp" or not is_loopback(value):
             return Picture(None, None, url=value)
-        content = _fetch(value, field, limits.max_bytes)
+        content = fetch(value, field, limits.max_bytes)
         return Picture(_check(content, limits), _keep(content, folder), url=value)
     try:
         content = base64.b64decode(value, validate=True)
@@ -121,7 +121,11 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
 LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}), _StayHere())
 
 
-def _fetch(url: str, field: str, limit: int) -> bytes:
+def fetch(url: str, field: str, limit: int) -> bytes:
+    """Fetch a file from this machine; one byte more than the limit shows that it is too large.
+
+    :raises Refusal: 1201.
+    """
     try:
         with LOCAL.open(url, timeout=FETCH_SECONDS) as answer:
             return bytes(answer.read(limit + 1))

@@ -65,3 +65,8 @@ def http_status_for(code: int) -> int:
 def duplicate(external_task_id: str) -> Refusal:
     """The id was used before."""
     return Refusal(1201, f"External_task_id {external_task_id} already exists")
+
+
+def discontinued(model: str) -> Refusal:
+    """The model is gone."""
+    return Refusal(1201, f"The model '{model}' has been discontinued and is no longer available.")

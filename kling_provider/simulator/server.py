@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import uvicorn
 
-from kling_provider.api.billing import BILLING_PATHS
+from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.simulator.accounts import Account, Charge
 from kling_provider.simulator.app import create_app
 from kling_provider.simulator.connection import Auth, connection_json, connection_uri
@@ -216,20 +216,20 @@ class SimulatorServer:
 
     @property
     def creates(self) -> list[Recorded]:
-        """The requests that ask for a task (POST); not those that ask for the billing."""
-        billing = BILLING_PATHS.values()
+        """The requests that ask for something to be made (POST); not those that only read."""
+        reads = {row.create_path for row in ENDPOINTS.values() if row.work == "read"}
         return [
-            request for request in self.requests if request.method == "POST" and request.path not in billing
+            request for request in self.requests if request.method == "POST" and request.path not in reads
         ]
 
     @property
     def tasks(self) -> list[SimTask]:
-        """Every task booked here, oldest first; not the foreign ones."""
+        """Every task booked and every call answered here, oldest first; not the foreign ones."""
         return self.simulation.tasks()
 
     @property
     def charges(self) -> list[Charge]:
-        """The ledger: every booked task that did not fail."""
+        """The ledger: every booked task that did not fail, and every call that has a price."""
         return self.simulation.charges()
 
     @property

@@ -39,7 +39,8 @@ class Settings(Knobs):
     :param task_seconds: how long a task works, in simulated seconds; a number, or one per endpoint.
         Without it, the endpoint's usual time, give or take 10 %.
     :param concurrency: slots per account and kind.
-    :param balance_units: units the account has in all; more is refused with 1102. None: never used up.
+    :param balance_units: video units the account has in all; more is refused with 1102. None: never used up.
+    :param image_units: the same for its image units, which pay for pictures only.
     :param pays_with: what the account is billed by: units of a ``package``, or money of its ``balance``.
     :param price_factor: what a task costs, as a multiple of the published price.
     :param list_order: order of the list answers, which Kling does not document.
@@ -52,7 +53,9 @@ class Settings(Knobs):
     :param batch_limit: ids that one ``GET /tasks`` may ask for, which Kling does not document.
     :param drops_external_id: swallow external_task_id; None: as the gateway does (dmxapi does).
     :param localised_messages: answer errors in Chinese.
-    :param strict: refuse what the vendor's capability matrix does not list, and retired models.
+    :param refuses_retired: refuse models that are being retired.
+    :param validate_requests: ``off`` takes what our tables do not know, as a Kling that has moved on would.
+    :param session_seconds: real seconds a session of identify-face or init-selection lives.
     :param clock_skew: seconds this server's clock is ahead of ours: in checking tokens and in all it tells.
     :param url_ttl: real seconds a result's address is good for after it was told; None: as the result.
     :param result_ttl: real seconds a result is kept after it was made; None: the gateway's days.
@@ -62,6 +65,7 @@ class Settings(Knobs):
     task_seconds: Seconds | dict[str, Seconds] | None = None
     concurrency: Annotated[int, Field(ge=0)] = 20
     balance_units: Decimal | None = None
+    image_units: Decimal | None = None
     pays_with: Literal["package", "balance"] = "package"
     price_factor: Annotated[Decimal, Field(gt=0)] = Decimal(1)
     list_order: Literal["newest", "oldest", "shuffled"] = "newest"
@@ -74,10 +78,16 @@ class Settings(Knobs):
     batch_limit: Annotated[int, Field(ge=1)] = 50
     drops_external_id: bool | None = None
     localised_messages: bool = False
-    strict: bool = False
+    refuses_retired: bool = False
+    validate_requests: Literal["strict", "warn", "off"] = "strict"
+    session_seconds: Seconds = 86400
     clock_skew: float = 0
     url_ttl: Seconds | None = None
     result_ttl: Seconds | None = None
+
+    def units_of(self, pack: str) -> Decimal | None:
+        """What a pack has in all, None where it is never used up."""
+        return self.image_units if pack == "image" else self.balance_units
 
 
 class Script(Knobs):
@@ -90,7 +100,7 @@ class Script(Knobs):
     :param seconds: how long it works, in simulated seconds.
     :param vanish_seconds: real seconds it cannot be found, for ``vanish``; None: for ever.
     :param videos: how many videos it makes.
-    :param endpoint: only for a task of this endpoint.
+    :param endpoint: only for a task of this endpoint; what is answered at once has to be named.
     :param times: for how many tasks.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -12,13 +13,18 @@ from typing import Any, cast
 from kling_provider.api.gateways import GATEWAYS
 from kling_provider.simulator.accounts import Account, Charge
 from kling_provider.simulator.faults import Fault, Faults
-from kling_provider.simulator.film import Film
 from kling_provider.simulator.foreign import add_foreign
 from kling_provider.simulator.journal import Journal, Recorded
+from kling_provider.simulator.presets import PRESETS
+from kling_provider.simulator.results.planned import Recipe
+from kling_provider.simulator.results.things import KLING
 from kling_provider.simulator.settings import Script, Settings
 from kling_provider.simulator.studio import Studio
 from kling_provider.simulator.tasks import SimTask
 from kling_provider.simulator.world import World
+
+#: The id of the result in the name of a file.
+_ID = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +147,17 @@ class Simulation:
 
     # --- result addresses ---------------------------------------------------------------------------
 
-    def address(self, base: str, task: SimTask, video_id: str, is_watermarked: bool) -> str:
-        """Where a video can be fetched, for a while."""
-        ends = task.updated_at + self._kept(task)
+    def address(self, base: str, task: SimTask, name: str) -> str:
+        """Where a file can be fetched, for a while.
+
+        :param base: address of this server.
+        :param task: whose result it is.
+        :param name: of the file.
+        """
+        ends = self.kept_until(task)
         if self.settings.url_ttl is not None:
             ends = min(ends, self.now + self.settings.url_ttl)
-        name = f"{video_id}-watermark" if is_watermarked else video_id
-        return f"{base}/_files/{name}.mp4?pkey={int(ends * 1000):x}-{_seal(name, int(ends * 1000))}"
+        return f"{base}/_files/{name}?pkey={int(ends * 1000):x}-{_seal(name, int(ends * 1000))}"
 
     def may_fetch(self, name: str, pkey: str) -> bool:
         """Whether an address is right and not over."""
@@ -157,22 +167,34 @@ class Simulation:
         except ValueError:
             return False
         with self.lock:
-            task = self.world.video(name.removesuffix("-watermark"))
-            kept_until = task.updated_at + self._kept(task) if task else 0
+            task = self._maker(name)
+            kept_until = self.kept_until(task) if task else 0
         return seal == _seal(name, ends) and self.now * 1000 < ends and self.now < kept_until
 
-    def film(self, name: str) -> Film | None:
-        """The film called ``name``, None if there is none."""
+    def recipe(self, name: str) -> Recipe | None:
+        """What the file called ``name`` holds, None if there is none."""
         with self.lock:
             self.world.advance(self.now)
-            task = self.world.video(name.removesuffix("-watermark"))
-        if task is None or not task.has_result or task.order.film is None:
+            task = self._maker(name)
+        if task is None or not task.has_result:
             return None
-        return replace(task.order.film, watermark=name.endswith("-watermark"))
+        files = {
+            f"{one.id}{ending}": recipe
+            for one in task.results
+            for ending, recipe in one.planned.files.items()
+        }
+        return files.get(name)
 
-    def _kept(self, task: SimTask) -> float:
+    def kept_until(self, task: SimTask) -> float:
+        """When the results of a task are thrown away, epoch seconds."""
+        if task.account == KLING:
+            return self.now + 86400
         ttl = self.settings.result_ttl
-        return GATEWAYS[task.gateway].result_ttl_days * 86400 if ttl is None else ttl
+        return task.updated_at + (GATEWAYS[task.gateway].result_ttl_days * 86400 if ttl is None else ttl)
+
+    def _maker(self, name: str) -> SimTask | None:
+        result_id = _ID.match(name)
+        return (self.world.maker(result_id[0]) or PRESETS.get(result_id[0])) if result_id else None
 
 
 def _seal(name: str, ends: int) -> str:

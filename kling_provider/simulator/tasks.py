@@ -10,7 +10,8 @@ from typing import Any
 
 from kling_provider.api.endpoints import Endpoint
 from kling_provider.api.tasks import FAILED, PROCESSING, SUBMITTED, SUCCEED
-from kling_provider.simulator.film import Film
+from kling_provider.simulator.asked import model_of, options_of
+from kling_provider.simulator.results.planned import Planned, Result
 from kling_provider.simulator.settings import Script
 
 #: The part of its time a task waits before it is worked on.
@@ -22,19 +23,27 @@ class Order:
     """A create that Kling has nothing to say against.
 
     :param endpoint: where it came in.
-    :param body: its fields, with the defaults that decide what is billed, pictures shortened.
+    :param body: its fields, with the defaults that decide what is billed, files shortened.
     :param external_task_id: the caller's id, or None.
-    :param film: what the video will show.
+    :param results: what it will give.
     :param units: what it will cost, or None where no price is known.
     :param fails_with: why it will fail, or None.
+    :param parent: the video it was made from, as it is told, or None.
     """
 
     endpoint: Endpoint
     body: Mapping[str, Any]
-    external_task_id: str | None
-    film: Film | None
-    units: Decimal | None
+    external_task_id: str | None = None
+    results: tuple[Planned, ...] = ()
+    units: Decimal | None = None
     fails_with: str | None = None
+    parent: Mapping[str, Any] | None = None
+
+    @property
+    def slots(self) -> int:
+        """How many slots it holds: a picture takes one each, anything else one in all."""
+        pictures = [one for one in self.results if one.list_name in ("images", "series_images")]
+        return max(len(pictures), 1)
 
 
 @dataclass(slots=True)
@@ -66,7 +75,7 @@ class SimTask:
     created_at: float
     processing_at: float
     ends_at: float
-    video_ids: tuple[str, ...]
+    results: tuple[Result, ...] = ()
     script: Script = field(default_factory=Script)
     status: str = SUBMITTED
     message: str = ""
@@ -85,6 +94,26 @@ class SimTask:
         return self.order.body
 
     @property
+    def model_name(self) -> str:
+        """The model, or nothing where there is no choice."""
+        return model_of(self.order.endpoint, self.body)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Where the fields stand that every task has: callback, watermark."""
+        return options_of(self.order.endpoint, self.body)
+
+    @property
+    def video_ids(self) -> tuple[str, ...]:
+        """Ids of its videos."""
+        return tuple(one.id for one in self.results if one.planned.list_name == "videos")
+
+    @property
+    def result_ids(self) -> tuple[str, ...]:
+        """Ids of all its results."""
+        return tuple(one.id for one in self.results)
+
+    @property
     def sent_external_task_id(self) -> str | None:
         """The caller's id as it was sent, whether or not the gateway swallowed it."""
         return self.order.external_task_id
@@ -101,12 +130,13 @@ class SimTask:
 
     @property
     def is_charged(self) -> bool:
-        """Whether it is paid for: every booked task that does not fail."""
-        return self.status != FAILED and not self.is_foreign
+        """Whether it is paid for: every booked task that does not fail, and calls that have a price."""
+        is_free = self.order.endpoint.work == "call" and not self.units
+        return self.status != FAILED and not self.is_foreign and not is_free
 
     @property
     def has_result(self) -> bool:
-        """Whether there are videos to fetch."""
+        """Whether there are results to fetch."""
         return self.status == SUCCEED and self.script.outcome != "no_result"
 
     @property
@@ -156,6 +186,7 @@ class SimTask:
             "units": str(self.units),
             "is_charged": self.is_charged,
             "video_ids": list(self.video_ids),
+            "result_ids": list(self.result_ids),
             "outcome": self.script.outcome,
             "body": dict(self.body),
         }

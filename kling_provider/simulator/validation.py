@@ -3,45 +3,66 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from kling_provider.api.capabilities import MODELS, Model
+from kling_provider.api.billing import MODES
+from kling_provider.api.capabilities import models_at
 from kling_provider.api.endpoints import Endpoint
-from kling_provider.api.errors import InvalidRequest, shorten
-from kling_provider.api.gateways import PictureLimits
+from kling_provider.api.errors import InvalidRequest
+from kling_provider.api.gateways import NEW_DIALECT_PICTURE_BYTES, Gateway
+from kling_provider.api.places import change_each
 from kling_provider.api.pricing import estimate_units
-from kling_provider.api.requests import check_request
-from kling_provider.simulator.film import Film, frame_size
+from kling_provider.api.requests import REQUESTS, check_request
+from kling_provider.simulator.archive import Archive
+from kling_provider.simulator.asked import Asked, Clip, Heard, model_of
+from kling_provider.simulator.inputs import read_sound
+from kling_provider.simulator.lengths import refuse_wrong_lengths
 from kling_provider.simulator.pictures import Picture, read_picture
-from kling_provider.simulator.refusals import UNKNOWN_MODEL, Refusal
+from kling_provider.simulator.refusals import UNKNOWN_MODEL, Refusal, discontinued
+from kling_provider.simulator.results.table import plan
+from kling_provider.simulator.sessions import Session, SessionKind
+from kling_provider.simulator.settings import Settings
 from kling_provider.simulator.tasks import Order
+from kling_provider.simulator.wire import check_types
 
-#: The vendor's own default: a model that is being retired. It is why a client always sends one.
-VENDOR_DEFAULT_MODEL = "kling-v1"
+#: What the vendor takes where a request names no model. Some are being retired: it is why a client sends one.
+VENDOR_DEFAULTS: Mapping[str, str] = {
+    "text2video": "kling-v1",
+    "image2video": "kling-v1",
+    "multi-image2video": "kling-v1-6",
+    "omni-video": "kling-video-o1",
+    "motion-control": "kling-v2-6",
+    "multi-elements": "kling-v1-6",
+    "images/generations": "kling-v3",
+    "images/omni-image": "kling-image-o1",
+    "images/multi-image2image": "kling-v2-1",
+    "kolors-virtual-try-on": "kolors-virtual-try-on-v1",
+}
 
 #: Accepted and ignored by Kling, from an older version of its API.
 _IGNORED = frozenset({"model"})
 
-#: JSON types of the wire. The request models are kinder: they also read rendered templates.
-_WIRE_TYPES: Mapping[type | tuple[type, ...], tuple[str, frozenset[str]]] = {
-    str: (
-        "string",
-        frozenset(
-            {
-                "model_name", "prompt", "negative_prompt", "mode", "duration", "sound", "aspect_ratio",
-                "callback_url", "external_task_id", "shot_type",
-            }
-        ),
-    ),
-    (int, float): ("number", frozenset({"cfg_scale"})),
-    dict: ("object", frozenset({"camera_control", "watermark_info"})),
-    list: ("array", frozenset({"dynamic_masks", "multi_prompt", "element_list", "voice_list"})),
-    bool: ("boolean", frozenset({"multi_shot"})),
-}  # fmt: skip
-
-_RATIOS: Mapping[str, float] = {"16:9": 16 / 9, "9:16": 9 / 16, "1:1": 1.0}
+#: Where requests name what is known by id, or lies at an address.
+_CLIP_IDS = ("video_id", "input.video_id")
+_CLIP_ADDRESSES = (
+    "video_url",
+    "input.video_url",
+    "video_list[].video_url",
+    "element_video_list.refer_videos[].video_url",
+)
+_SOUND_IDS = ("audio_id", "face_choose[].audio_id")
+_SOUND_ADDRESSES = ("input.audio_url", "voice_url")
+_ELEMENTS = ("element_list[].element_id", "contents[].element_id")
+_VOICES = ("voice_id", "voice_list[].voice_id", "contents[].voice_id", "input.voice_id", "element_voice_id")
+#: Contents whose address is that of a video.
+_VIDEO_CONTENTS = frozenset({"feature_video", "base_video", "video"})
+#: Models whose videos can be made longer.
+EXTENDABLE = frozenset({"kling-v1", "kling-v1-5", "kling-v1-6"})
+_EXTENDABLE_ENDPOINTS = frozenset({"text2video", "image2video", "video-extend"})
 
 
 def read_body(content: bytes) -> dict[str, Any]:
@@ -58,101 +79,170 @@ def read_body(content: bytes) -> dict[str, Any]:
     return body
 
 
-def read_order(
-    endpoint: Endpoint, body: Mapping[str, Any], limits: PictureLimits, folder: Path, *, strict: bool = False
-) -> Order:
-    """Hold a create against every rule, and plan the film.
+class Reader:
+    """Holds a request against every rule.
 
     :param endpoint: where it came in.
-    :param body: its fields.
-    :param limits: the gateway's limits for pictures.
+    :param gateway: whose limits count.
+    :param settings: how this Kling behaves.
     :param folder: where pictures are kept.
-    :param strict: refuse what the capability matrix does not list as well.
-    :raises Refusal: 1201.
+    :param archive: what the account has.
+    :param account: name of the account.
     """
-    fields = {
-        name: value
-        for name, value in body.items()
-        if name not in _IGNORED and value is not None and value != ""
-    }
-    _check_types(fields)
-    external = fields.pop("external_task_id", None)
-    pictures: dict[str, Picture] = {}
 
-    def accept(value: object, field: str) -> object:
-        pictures[field] = picture = read_picture(value, field, limits, folder)
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        gateway: Gateway,
+        settings: Settings,
+        folder: Path,
+        archive: Archive,
+        account: str,
+    ):
+        self._endpoint = endpoint
+        self._gateway = gateway
+        self._settings = settings
+        self._folder = folder
+        self._archive = archive
+        self._account = account
+        self._pictures: dict[str, Picture] = {}
+        self._clips: dict[str, Clip] = {}
+        self._sounds: dict[str, Heard] = {}
+
+    def read(self, body: Mapping[str, Any]) -> Asked:
+        """Read a request.
+
+        :raises Refusal: 1201.
+        """
+        row = self._endpoint
+        fields = {
+            name: value
+            for name, value in body.items()
+            if name not in _IGNORED and value is not None and value != ""
+        }
+        check_types(row.name, fields)
+        if "contents" in REQUESTS[row.name].model_fields and not fields.get("contents"):
+            raise Refusal(1201, "contents cannot be empty")
+        fields = change_each(fields, row.pictures, lambda value, label: self._picture(value, label, fields))
+        fields = change_each(fields, row.sounds, self._sound)
+        checked = self._checked(fields)
+        self._look_up(checked)
+        asked = Asked(
+            row,
+            change_each(checked, (*row.pictures, *row.sounds), _short),
+            self._pictures,
+            self._clips,
+            self._sounds,
+            self._session(checked),
+            self._account,
+        )
+        refuse_wrong_lengths(asked)
+        return _like_its_source(asked) if row.name == "video-extend" else asked
+
+    def _picture(self, value: Any, label: str, fields: Mapping[str, Any]) -> Any:
+        item = fields["contents"][int(label[9:].partition("]")[0])] if label.startswith("contents[") else {}
+        if item.get("type") in _VIDEO_CONTENTS:
+            return value
+        limits = self._gateway.pictures
+        if self._endpoint.dialect == "new":
+            limits = replace(limits, max_bytes=NEW_DIALECT_PICTURE_BYTES)
+        self._pictures[label] = picture = read_picture(value, label, limits, self._folder)
         return picture.url if picture.content is None else picture.content
 
-    fields = _each_picture(fields, endpoint, accept)
-    try:
-        checked = check_request(endpoint, fields, VENDOR_DEFAULT_MODEL)
-    except InvalidRequest as error:
-        raise Refusal(1201, str(error)) from None
-    model = MODELS.get(str(checked.body["model_name"]))
-    if model is None or endpoint.name not in model.endpoints:
-        raise Refusal(1201, UNKNOWN_MODEL)
-    if strict and checked.warnings:
-        raise Refusal(1201, checked.warnings[0])
+    def _sound(self, value: Any, label: str) -> Any:
+        value, self._sounds[label] = read_sound(value, label, self._gateway.sounds)
+        return value
+
+    def _checked(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        row, settings = self._endpoint, self._settings
+        default = VENDOR_DEFAULTS.get(row.name)
+        if settings.validate_requests != "off":
+            self._refuse_model({"model_name": default, **fields})
+        try:
+            return check_request(row, fields, default, validate=settings.validate_requests).body
+        except InvalidRequest as error:
+            raise Refusal(1201, str(error)) from None
+
+    def _refuse_model(self, fields: Mapping[str, Any]) -> None:
+        name, known = model_of(self._endpoint, fields), models_at(self._endpoint.name)
+        if name and known and name not in known:
+            raise Refusal(1201, UNKNOWN_MODEL)
+        if name in known and known[name].retired and self._settings.refuses_retired:
+            raise discontinued(name)
+
+    def _look_up(self, body: Mapping[str, Any]) -> None:
+        archive, row = self._archive, self._endpoint
+
+        def see(value: Any, label: str) -> None:
+            self._clips[label] = archive.clip(value, label)
+
+        def see_at(value: Any, label: str) -> None:
+            self._clips[label] = archive.clip_at(str(value), label)
+
+        def hear(value: Any, label: str) -> None:
+            self._sounds[label] = archive.sound(value, label)
+
+        def hear_at(value: Any, label: str) -> None:
+            self._sounds[label] = archive.sound_at(str(value), label, self._gateway.sounds)
+
+        change_each(body, _CLIP_IDS, see)
+        change_each(body, _CLIP_ADDRESSES, see_at)
+        for number, item in enumerate(body.get("contents") or ()):
+            if item.get("type") in _VIDEO_CONTENTS:
+                see_at(item["url"], f"contents[{number}].url")
+        change_each(body, _SOUND_IDS, hear)
+        change_each(body, _SOUND_ADDRESSES, hear_at)
+        if row.work == "call" and row.is_free:
+            return  # a deletion looks more closely
+        change_each(body, _ELEMENTS, lambda value, label: archive.refuse_gone(value, "elements", label))
+        change_each(body, _VOICES, lambda value, label: archive.refuse_gone(value, "voices", label))
+
+    def _session(self, body: Mapping[str, Any]) -> Session | None:
+        if "session_id" not in body:
+            return None
+        kind: SessionKind = "faces" if self._endpoint.name == "advanced-lip-sync" else "selection"
+        return self._archive.session(body["session_id"], kind)
+
+
+def order_of(asked: Asked) -> Order:
+    """What is booked for a request."""
+    source = asked.clip.task if asked.clip else None
+    parent = None
+    if asked.clip and source and asked.endpoint.name in ("video-extend", "video-to-audio"):
+        parent = next(one for one in source.results if one.id == asked.clip.shown).tell(lambda _name: "")
+        parent = {name: parent[name] for name in ("id", "duration")}
     return Order(
-        endpoint,
-        _each_picture(checked.body, endpoint, _short),
-        external,
-        _plan(checked.body, model, pictures),
-        estimate_units(endpoint.name, checked.body),
-        _wrong_masks(pictures),
+        asked.endpoint,
+        asked.body,
+        asked.external_task_id,
+        plan(asked),
+        units_of(asked),
+        _wrong_masks(asked.pictures),
+        parent,
     )
 
 
-def _check_types(fields: Mapping[str, Any]) -> None:
-    for wanted, (word, names) in _WIRE_TYPES.items():
-        for name in names & fields.keys():
-            value = fields[name]
-            if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-                raise Refusal(1201, f"{name} invalid: {shorten(value, 32)} is not a {word}")
+def units_of(asked: Asked) -> Decimal | None:
+    """What a request costs, by the real length of its inputs."""
+    return estimate_units(asked.endpoint.name, asked.body, input_seconds=asked.input_seconds)
 
 
-def _each_picture(
-    fields: Mapping[str, Any], endpoint: Endpoint, change: Callable[[object, str], object]
-) -> dict[str, Any]:
-    """A copy of the fields with every picture changed."""
-    copy = dict(fields)
-    for path in endpoint.pictures:
-        name, is_list, inner = path.partition("[].")
-        value = copy.get(name)
-        if value is None:
-            continue
-        if not is_list:
-            copy[name] = change(value, name)
-        elif isinstance(value, list):
-            copy[name] = [
-                {**item, inner: change(item[inner], f"{name}[{number}].{inner}")}
-                if isinstance(item, dict) and inner in item
-                else item
-                for number, item in enumerate(value)
-            ]
-    return copy
+def _like_its_source(asked: Asked) -> Asked:
+    """Model and mode of an extension are those of the video it extends.
+
+    :raises Refusal: 1201 for a video that cannot be extended.
+    """
+    source = asked.clip.task if asked.clip else None
+    assert source is not None
+    if source.endpoint not in _EXTENDABLE_ENDPOINTS or source.model_name not in EXTENDABLE:
+        made_with = source.model_name or source.endpoint
+        raise Refusal(1201, f"video_id is invalid: a video of {made_with} cannot be extended")
+    mode = source.body.get("mode") or next(iter(MODES.values()))
+    return replace(asked, body={**asked.body, "model_name": source.model_name, "mode": mode})
 
 
-def _short(value: object, _field: str) -> object:
-    return f"<picture of {len(value)} bytes>" if isinstance(value, bytes) else value
-
-
-def _plan(body: Mapping[str, Any], model: Model, pictures: Mapping[str, Picture]) -> Film:
-    first, tail = pictures.get("image"), pictures.get("image_tail")
-    leading = first or tail
-    ratio = leading.ratio if leading else _RATIOS[body.get("aspect_ratio", "16:9")]
-    heights = model.heights
-    mode = str(body.get("mode", ""))
-    shots = [str(shot["prompt"]) for shot in body.get("multi_prompt", ())]
-    words = leading.url if leading and leading.file is None else body.get("prompt")
-    return Film(
-        size=frame_size(ratio, heights.get(mode) or next(iter(heights.values()))),
-        seconds=int(body["duration"]),
-        fps=model.fps,
-        picture=leading.file if leading else None,
-        tail=tail.file if tail and first else None,
-        words=str(words or " / ".join(shots)),
-    )
+def _short(value: object, _label: str) -> object:
+    return f"<file of {len(value)} bytes>" if isinstance(value, bytes) else value
 
 
 def _wrong_masks(pictures: Mapping[str, Picture]) -> str | None:

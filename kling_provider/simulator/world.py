@@ -6,17 +6,24 @@ import hashlib
 import heapq
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from math import inf
 
-from kling_provider.api.endpoints import Endpoint
+from kling_provider.api.endpoints import ENDPOINTS, Endpoint
 from kling_provider.api.tasks import FAILED, SUCCEED
 from kling_provider.simulator.accounts import Account, Charge
 from kling_provider.simulator.refusals import NOT_FOUND, Refusal, duplicate
+from kling_provider.simulator.results.planned import Planned, Result
+from kling_provider.simulator.sessions import Sessions
 from kling_provider.simulator.settings import Script, Settings
 from kling_provider.simulator.tasks import WAITING_SHARE, Order, SimTask
+
+
+def pack_of(endpoint: Endpoint) -> str:
+    """Which pack pays: that of pictures, or that of everything else."""
+    return "image" if endpoint.kind == "image" else "video"
 
 
 class World:
@@ -36,7 +43,9 @@ class World:
         self._scripts: list[Script] = []
         self._due: list[tuple[float, str]] = []
         self._by_external: dict[tuple[str, str], list[SimTask]] = {}
-        self._by_video: dict[str, SimTask] = {}
+        self._by_result: dict[str, SimTask] = {}
+        self.deleted: set[str] = set()  # ids of elements and voices that were there
+        self.sessions = Sessions()
         self._slots: Counter[tuple[str, str]] = Counter()
 
     # --- time -------------------------------------------------------------------------------------
@@ -76,14 +85,44 @@ class World:
         if external is not None and self._is_taken(account.name, external, now):
             raise duplicate(external)
         order = replace(order, units=order.units and order.units * self.settings.price_factor)
-        balance = self.settings.balance_units
-        if balance is not None and self.spent(account.name) + (order.units or 0) > balance:
-            raise Refusal(1102, "Account balance not enough")
-        if self.slots_held(account.name, order.endpoint.kind) >= self.settings.concurrency:
+        self._refuse_unpaid(account, order)
+        held = self.slots_held(account.name, order.endpoint.slots)
+        if held + order.slots > self.settings.concurrency:
             raise Refusal(1303, "parallel task over resource pack limit")
         script = self._next_script(order.endpoint.name)
         task = self._new(account.name, gateway, order, external, now, script)
         return replace(task)
+
+    def answer(
+        self,
+        account: Account,
+        gateway: str,
+        order: Order,
+        now: float,
+        work: Callable[[], tuple[Planned, ...]],
+    ) -> SimTask:
+        """Book what is over with its answer; it holds no slot.
+
+        :param work: does it, and gives its results; only called where nothing speaks against it.
+        :raises Refusal: 1102 with no units left, 1301 where a script of this very endpoint lets it fail.
+        """
+        self.advance(now)
+        order = replace(order, units=order.units and order.units * self.settings.price_factor)
+        self._refuse_unpaid(account, order)
+        script = self._next_script(order.endpoint.name)
+        if script.outcome == "fail":
+            raise Refusal(1301, script.message)
+        order = replace(order, results=work())
+        task = self._new(account.name, gateway, order, None, now, script)
+        task.become(SUCCEED, now)
+        self._slots[account.name, order.endpoint.slots] -= order.slots
+        return replace(task)
+
+    def _refuse_unpaid(self, account: Account, order: Order) -> None:
+        pack = pack_of(order.endpoint)
+        balance = self.settings.units_of(pack)
+        if balance is not None and self.spent(account.name, pack) + (order.units or 0) > balance:
+            raise Refusal(1102, "Account balance not enough")
 
     def next_tasks(self, script: Script) -> None:
         """Script what becomes of the next task or tasks."""
@@ -94,7 +133,7 @@ class World:
     ) -> SimTask:
         seconds = self._seconds(order.endpoint, script) / self.settings.speed
         task = SimTask(
-            task_id=self._id(),
+            task_id=self.new_id(),
             account=account,
             gateway=gateway,
             order=order,
@@ -103,16 +142,20 @@ class World:
             updated_at=now,
             processing_at=now + seconds * WAITING_SHARE,
             ends_at=inf if script.outcome == "stuck" else now + seconds,
-            video_ids=tuple(self._id() for _ in range(script.videos)),
+            results=tuple(
+                Result(self.new_id(), planned)
+                for planned in order.results
+                for _ in range(script.videos if planned.list_name == "videos" else 1)
+            ),
             script=script,
         )
         if script.outcome == "vanish":
             task.vanished_until = inf if script.vanish_seconds is None else now + script.vanish_seconds
         self.tasks[task.task_id] = task
-        self._by_video.update(dict.fromkeys(task.video_ids, task))
+        self._by_result.update(dict.fromkeys(task.result_ids, task))
         if external is not None:
             self._by_external.setdefault((account, external), []).append(task)
-        self._slots[account, order.endpoint.kind] += 1
+        self._slots[account, order.endpoint.slots] += order.slots
         self._schedule(task)
         return task
 
@@ -135,11 +178,13 @@ class World:
 
     def _next_script(self, endpoint: str) -> Script:
         for number, script in enumerate(self._scripts):
-            if script.endpoint in (None, endpoint):
+            is_meant = script.endpoint == endpoint
+            if is_meant or (script.endpoint is None and ENDPOINTS[endpoint].work == "task"):
                 return self._scripts.pop(number)
         return Script()
 
-    def _id(self) -> str:
+    def new_id(self) -> str:
+        """An id nobody has."""
         self._last_id += self._dice.randrange(1, 50_000_000)
         return str(self._last_id)
 
@@ -164,15 +209,19 @@ class World:
             raise Refusal(1201, NOT_FOUND)
         return task
 
-    def page(self, account: Account, endpoint: str, number: int, size: int, now: float) -> list[SimTask]:
-        """One page of the list, in the order the settings say."""
+    def listed(self, account: Account, now: float, endpoint: str | None = None) -> list[SimTask]:
+        """The tasks an account can see in a list, in the order the settings say.
+
+        :param endpoint: only those of this endpoint.
+        """
         self.advance(now)
         lag = self.settings.lookup_lag
         visible = [
             task
             for task in self.tasks.values()
             if task.account == account.name
-            and task.endpoint == endpoint
+            and task.order.endpoint.work == "task"
+            and endpoint in (None, task.endpoint)
             and now >= max(task.created_at + lag, task.vanished_until)
         ]
         if self.settings.list_order == "shuffled":
@@ -181,22 +230,34 @@ class World:
             visible.sort(
                 key=lambda task: (task.created_at, task.task_id), reverse=self.settings.list_order == "newest"
             )
-        return visible[(number - 1) * size : number * size]
+        return visible
 
-    def video(self, video_id: str) -> SimTask | None:
-        """The task that made a video."""
-        return self._by_video.get(video_id)
+    def maker(self, result_id: str) -> SimTask | None:
+        """The task that made a result."""
+        return self._by_result.get(result_id)
+
+    def result(self, result_id: str) -> Result | None:
+        """The result with this id."""
+        task = self._by_result.get(result_id)
+        return next((one for one in task.results if one.id == result_id), None) if task else None
 
     def slots_held(self, account: str, kind: str) -> int:
-        """How many tasks of that kind hold a slot."""
+        """How many slots of that pack are held."""
         return self._slots[account, kind]
 
-    def spent(self, account: str) -> Decimal:
-        """Units of all tasks that did not fail."""
-        return sum((charge.units for charge in self.charges() if charge.account == account), Decimal(0))
+    def spent(self, account: str, pack: str) -> Decimal:
+        """Units that a pack paid, or will, for all tasks that did not fail."""
+        return sum(
+            (
+                task.units
+                for task in self.tasks.values()
+                if task.is_charged and task.account == account and pack_of(task.order.endpoint) == pack
+            ),
+            Decimal(0),
+        )
 
     def charges(self) -> Iterator[Charge]:
-        """The ledger: every booked task that did not fail."""
+        """The ledger: every booked task that did not fail, and every call that has a price."""
         for task in self.tasks.values():
             if task.is_charged:
                 yield Charge(
@@ -204,7 +265,7 @@ class World:
                     task.account,
                     task.endpoint,
                     task.sent_external_task_id,
-                    str(task.body.get("model_name")),
+                    task.model_name,
                     task.units,
                     task.status,
                 )
@@ -262,7 +323,7 @@ class World:
         task.is_foreign = True
         if finished_at is not None:
             task.become(SUCCEED, finished_at)
-            self._slots[account.name, order.endpoint.kind] -= 1
+            self._slots[account.name, order.endpoint.slots] -= order.slots
         return task
 
     # --- inside -----------------------------------------------------------------------------------
@@ -270,7 +331,7 @@ class World:
     def _settle(self, task: SimTask, *, was_running: bool = True) -> None:
         """A status changed: free or take the slot, tell the callback, plan the next change."""
         held, holds = was_running, not task.is_terminal
-        self._slots[task.account, task.order.endpoint.kind] += holds - held
+        self._slots[task.account, task.order.endpoint.slots] += (holds - held) * task.order.slots
         self.changed.append(replace(task))
         self._schedule(task)
 

@@ -15,7 +15,9 @@ import requests
 from PIL import Image
 
 from kling_provider.simulator import art
+from kling_provider.simulator.film import Film
 from kling_provider.simulator.server import SimulatorServer
+from kling_provider.simulator.tasks import SimTask
 
 PATIENCE = 10
 
@@ -97,6 +99,13 @@ class Client:
         answer = self.ask("GET", f"/v1/videos/{endpoint}", params={"pageNum": page, "pageSize": size})
         assert answer.status_code == 200, answer.text
         return list(answer.json()["data"])
+
+
+def film_of(task: SimTask) -> Film:
+    """What the first video of a task shows."""
+    film = task.results[0].planned.files[".mp4"]
+    assert isinstance(film, Film)
+    return film
 
 
 def refused(answer: requests.Response, status: int, code: int, text: str = "") -> None:

@@ -101,7 +101,7 @@ def test_another_price_is_charged_and_told(client: Client) -> None:
         {"cursor": "nowhere"},
         {"start_time": 1},
         {"end_time": "soon"},
-        {"filters": [{"key": "product_type", "values": ["video"]}]},
+        {"filters": [{"key": "package_name", "values": ["a"]}]},
     ],
 )
 def test_what_cannot_be_asked_is_refused(client: Client, wrong: dict[str, Any]) -> None:

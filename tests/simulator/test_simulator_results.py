@@ -15,7 +15,7 @@ from PIL import Image, ImageChops, ImageStat
 from kling_provider.simulator.film import Film, frame_size
 from kling_provider.simulator.render import render
 from kling_provider.simulator.server import SimulatorServer
-from tests.simulator.simulator_client import Client, Receiver, encoded, png, until
+from tests.simulator.simulator_client import Client, Receiver, encoded, film_of, png, until
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
@@ -88,13 +88,13 @@ def test_model_mode_duration_and_ratio_decide_the_film(client: Client) -> None:
     client.book("text2video", prompt="a cat", aspect_ratio="9:16", mode="pro", duration="10")
     client.book("text2video", prompt="a cat", model_name="kling-v2-6")
     client.book("text2video", prompt="a cat", model_name="kling-v2-1-master")
-    client.book(image_tail=client.picture)
-    films = [task.order.film for task in client.server.tasks]
-    assert [(film.size, film.seconds, film.fps) for film in films if film] == [
+    client.book(image_tail=client.picture, mode="pro")
+    films = [film_of(task) for task in client.server.tasks]
+    assert [(film.size, film.seconds, film.fps) for film in films] == [
         ((1080, 1920), 10, 30),
         ((1280, 720), 5, 24),
         ((1920, 1080), 5, 24),
-        ((1280, 720), 5, 30),
+        ((1920, 1080), 5, 30),
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from kling_provider.simulator.server import SimulatorServer
-from tests.simulator.simulator_client import Client, Receiver, encoded, png, refused
+from tests.simulator.simulator_client import Client, Receiver, encoded, film_of, png, refused
 
 
 def text_of(content: bytes) -> str:
@@ -39,7 +39,7 @@ POINTS = [{"x": 1, "y": 1}, {"x": 5, "y": 5}]
         ({"callback_url": "ftp://somewhere"}, "callback_url"),
         ({"external_task_id": 5}, "external_task_id"),
         ({"image": ""}, "image or image_tail is required"),
-        ({"image": 5}, "image is not a string"),
+        ({"image": 5}, "image invalid: 5 is not a string"),
     ],
 )
 @pytest.mark.parametrize("gateway", ["official", "dmxapi"])
@@ -82,13 +82,13 @@ def test_jpg_png_and_addresses_are_taken(client: Client) -> None:
 
 def test_a_picture_on_this_machine_is_fetched(client: Client, receiver: Receiver) -> None:
     client.book(image=f"{receiver.url}/cat.png")
-    assert client.server.simulation.world.tasks[client.server.tasks[0].task_id].order.film.size == (720, 1280)
+    assert film_of(client.server.tasks[0]).size == (720, 1280)
     refused(client.create(image=f"{receiver.url}/dog.txt"), 400, 1201, "base64")
     refused(client.create(image="http://127.0.0.1:9/cat.png"), 400, 1201, "Failed to download")
 
 
 def test_masks_of_another_shape_fail_later(client: Client) -> None:
-    name = client.book(static_mask=text_of(png((400, 400))))
+    name = client.book(static_mask=text_of(png((400, 400))), model_name="kling-v1")
     task = client.finished(name)
     assert task["task_status"] == "failed"
     assert "mask" in task["task_status_msg"]
@@ -105,12 +105,19 @@ def test_the_ancient_field_model_is_ignored_and_the_default_is_an_old_model(clie
     assert client.server.tasks[0].body["model_name"] == "kling-v1"
 
 
-def test_a_strict_kling_refuses_what_its_matrix_does_not_list(client: Client) -> None:
+def test_what_the_matrix_does_not_list_is_refused_until_kling_has_moved_on(client: Client) -> None:
     fields = {"model_name": "kling-v2-6", "cfg_scale": 0.5}
-    client.book(**fields)
-    client.server.set(strict=True)
     refused(client.create(**fields), 400, 1201, "cfg_scale")
+    client.server.set(validate_requests="off")
+    client.book(**fields)
+    client.book(model_name="kling-v99", colour="red")
+
+
+def test_a_kling_that_has_retired_its_old_models(client: Client) -> None:
+    client.server.set(refuses_retired=True)
     client.book(model_name="kling-v2-6")
+    text = "The model 'kling-v1' has been discontinued and is no longer available."
+    refused(client.create(model_name=None), 400, 1201, text)
 
 
 def test_slots_are_held_until_the_end(client: Client, kling: SimulatorServer) -> None:
@@ -179,7 +186,7 @@ def test_the_id_of_a_failed_task_is_used_up_unless_set_otherwise(
 
 def test_a_seed_repeats_ids(kling: SimulatorServer) -> None:
     servers = [SimulatorServer(seed=seed) for seed in (7, 7, 8)]
-    ids = [list(itertools.islice(iter(server.simulation.world._id, None), 3)) for server in servers]
+    ids = [list(itertools.islice(iter(server.simulation.world.new_id, None), 3)) for server in servers]
     for server in servers:
         server.close()
     assert ids[0] == ids[1] != ids[2]

@@ -16,7 +16,7 @@ NOW = 1_790_000_000.0
 
 
 def order(external: str | None = None, endpoint: str = "image2video") -> Order:
-    return Order(ENDPOINTS[endpoint], {"model_name": "kling-v1-6"}, external, None, None)
+    return Order(ENDPOINTS[endpoint], {"model_name": "kling-v1-6"}, external)
 
 
 def test_a_task_takes_the_endpoints_time_divided_by_speed() -> None:

@@ -19,6 +19,23 @@ from kling_provider.api.pricing import estimate_units
 from kling_provider.api.tasks import FAILED, SUCCEED, KlingTask
 
 _NOTHING = Decimal(0)
+#: Endpoints for which a row says all that the price depends on. Of an omni video it does not say whether there was
+#: a reference video, of pictures not how many were made.
+_PRICED_BY_ROWS = frozenset(
+    {
+        "text2video",
+        "image2video",
+        "multi-image2video",
+        "motion-control",
+        "video-extend",
+        "avatar",
+        "advanced-lip-sync",
+        "lip-sync",
+        "multi-elements",
+    }
+)
+#: What a row may say of the sound. The original sound of an input costs nothing.
+_PRICED_SOUNDS = (None, "off", "on", "voice", "original")
 
 
 def uncollected(
@@ -280,17 +297,20 @@ def _compare(bills: Mapping[str, Sequence[BillingRow]], endpoints: Mapping[str, 
 
 def _price(endpoint: str, row: BillingRow) -> Decimal | None:
     """What the price list says; None where it, or the row, says nothing."""
-    if row.model_name is None or row.mode is None or row.duration is None:
+    if endpoint not in _PRICED_BY_ROWS or row.sound not in _PRICED_SOUNDS:
+        return None
+    if row.model_name is None or row.mode is None or row.duration is None or row.duration <= 0:
         return None
     return estimate_units(
         endpoint,
         {
             "model_name": row.model_name,
             "mode": row.mode,
-            "duration": f"{row.duration.to_integral_value():f}",  # 5.04 s are billed as the 5 s that were asked
+            "duration": row.duration,  # 5.04 s are billed as the 5 s that were asked
             "sound": row.sound,
             "voice_list": [row.sound] if row.sound == "voice" else None,
         },
+        input_seconds=float(row.duration),  # what follows an input is as long as that
     )
 
 

@@ -1,73 +1,222 @@
-"""What a request will cost, in Kling's video units, from the published price list."""
+"""What a request will cost, from the published price list (:mod:`~kling_provider.api.price_list`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from types import MappingProxyType
+from typing import Any
 
-from kling_provider.api.capabilities import DEFAULT_DURATION, DEFAULT_MODE
+from kling_provider.api.dialects import RESOLUTIONS
+from kling_provider.api.endpoints import ENDPOINTS, Endpoint
+from kling_provider.api.errors import InvalidRequest, show
+from kling_provider.api.price_list import (
+    INPUT_LENGTHS,
+    PRICES,
+    USD_PER,
+    USD_PER_VIDEO_UNIT,
+    Currency,
+    Per,
+    Price,
+    classic_names,
+)
+from kling_provider.api.requests import REQUESTS
+from kling_provider.api.slots import slots_of
 
-#: List price of one video unit in US dollars.
-USD_PER_VIDEO_UNIT = Decimal("0.14")
+__all__ = ["USD_PER_VIDEO_UNIT", "estimate_units", "estimate_usd", "units_left", "usd_per_unit"]
 
-#: model -> (mode, sound) -> units per second. Sound: off, on, voice.
-_PER_SECOND: Mapping[str, Mapping[tuple[str, str], str]] = MappingProxyType(
-    {
-        "kling-v3": {
-            ("std", "off"): "0.6",
-            ("std", "on"): "0.9",
-            ("pro", "off"): "0.8",
-            ("pro", "on"): "1.2",
-            ("4k", "off"): "3.0",
-            ("4k", "on"): "3.0",
-        },
-        "kling-v2-6": {
-            ("std", "off"): "0.3",
-            ("pro", "off"): "0.5",
-            ("pro", "on"): "1.0",
-            ("pro", "voice"): "1.2",
-        },
-        "kling-v2-5-turbo": {("std", "off"): "0.3", ("pro", "off"): "0.5"},
-    }
+_MODES = {resolution: mode for mode, resolution in RESOLUTIONS.items()}
+#: Kind of an endpoint -> what it is mostly paid with.
+_PAID_WITH: Mapping[str, Currency] = MappingProxyType(
+    {"video": "video units", "audio": "video units", "image": "image units"}
 )
 
-#: model -> mode -> units for (5 s, 10 s).
-_PER_CLIP: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
-    {
-        "kling-v1": {"std": ("1", "2"), "pro": ("3.5", "7")},
-        "kling-v1-5": {"std": ("2", "4"), "pro": ("3.5", "7")},
-        "kling-v1-6": {"std": ("2", "4"), "pro": ("3.5", "7")},
-        "kling-v2-1": {"std": ("2", "4"), "pro": ("3.5", "7")},
-        "kling-v2-master": {"": ("10", "20")},
-        "kling-v2-1-master": {"": ("10", "20")},
-    }
-)
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What decides the price of a request.
+
+    :param endpoint: its classic name.
+    :param model: None where a request cannot name one.
+    :param quality: ``mode`` or ``resolution``; None where nothing is known of it.
+    :param beside: as in :class:`Price`; several at once have no price.
+    :param seconds: whole seconds that are billed, if any.
+    :param pictures: so many are made.
+    """
+
+    endpoint: str
+    model: str | None
+    quality: str | None
+    beside: str
+    seconds: int | None
+    pictures: int
 
 
 def estimate_units(
-    endpoint: str, body: Mapping[str, object], *, input_seconds: float | None = None
+    endpoint: str, body: Mapping[str, Any], *, input_seconds: float | None = None
 ) -> Decimal | None:
-    """Estimate the units of a text2video or image2video request.
+    """Estimate what a request will cost in units of its resource pack.
 
-    :param endpoint: name of the endpoint.
-    :param body: as it is sent, with ``model_name``.
-    :param input_seconds: length of the video or sound that the price follows.
-    :returns: units, or None where no price is published for this combination.
+    It is exact where the request says all that decides the price. Where it does not, it is the most that this
+    can cost: of video-extend the price of the dearest clip (``model_name`` and ``mode`` of the source may be given
+    to have its own); of a series with ``series_amount="auto"`` nine pictures; of an input without
+    ``input_seconds`` the longest that Kling takes.
+
+    :param endpoint: name of the endpoint, of either dialect.
+    :param body: as it is sent, with ``model_name``; what is left out is taken as Kling takes it.
+    :param input_seconds: length of the video or sound whose length decides the price: the video of
+        motion-control, of lip sync and of an omni video with a base video, the sound of an avatar. Whole seconds
+        are billed.
+    :returns: units; 0 for what only reads or deletes. None where no price is published, and for
+        kolors-virtual-try-on, which is sold for money (:func:`estimate_usd`).
+    :raises InvalidRequest: if ``input_seconds`` is no length.
     """
-    if endpoint not in ("text2video", "image2video"):
+    found = _cost(endpoint, body, input_seconds)
+    return None if found is None or found[1] == "USD" else found[0]
+
+
+def estimate_usd(
+    endpoint: str, body: Mapping[str, Any], *, input_seconds: float | None = None
+) -> Decimal | None:
+    """Estimate what a request will cost in US dollars, at list price.
+
+    :param endpoint: as for :func:`estimate_units`, like the rest.
+    :returns: dollars, or None where no price is published.
+    :raises InvalidRequest: if ``input_seconds`` is no length.
+    """
+    found = _cost(endpoint, body, input_seconds)
+    return None if found is None else found[0] * USD_PER[found[1]]
+
+
+def usd_per_unit(kind: str) -> Decimal:
+    """List price of one unit in US dollars.
+
+    :param kind: ``video``, ``audio`` (which is paid with units of a video pack) or ``image``.
+    """
+    return USD_PER[_PAID_WITH[kind]]
+
+
+def _cost(
+    endpoint: str, body: Mapping[str, Any], input_seconds: float | None
+) -> tuple[Decimal, Currency] | None:
+    if input_seconds is not None and not 0 < input_seconds < float("inf"):
+        raise InvalidRequest(
+            f"input_seconds={show(input_seconds, 20)} is no length: give seconds, more than 0, or leave it out for the "
+            "longest input that Kling takes."
+        )
+    row = ENDPOINTS.get(endpoint)
+    if row is None:
         return None
-    model = str(body.get("model_name"))
-    duration = str(body.get("duration") or DEFAULT_DURATION)
-    mode = str(body.get("mode") or DEFAULT_MODE)
-    if model in _PER_SECOND:
-        sound = "voice" if body.get("voice_list") else str(body.get("sound") or "off")
-        rate = _PER_SECOND[model].get((mode, sound))
-        return Decimal(rate) * int(duration) if rate is not None else None
-    if model in _PER_CLIP and duration in ("5", "10"):
-        prices = _PER_CLIP[model].get(mode) or _PER_CLIP[model].get("")
-        return Decimal(prices[duration == "10"]) if prices else None
-    return None
+    if row.work == "read" or row.is_free:
+        return Decimal(0), _PAID_WITH.get(row.kind, "video units")
+    asked = _read(row, body, input_seconds)
+    costs = [
+        (amount * count, price.currency)
+        for price in _rows_for(asked)
+        for amount in price.amounts_for(asked.quality)
+        if (count := _COUNTS[price.per](asked)) is not None
+    ]
+    return max(costs, default=None)
+
+
+def _rows_for(asked: _Asked) -> list[Price]:
+    return [
+        price
+        for price in PRICES
+        if asked.endpoint in price.endpoints
+        and (not price.models or asked.model is None or asked.model in price.models)
+        and asked.beside in price.beside
+    ]
+
+
+#: What a price is for -> how often it is paid; None where no such thing is sold.
+_COUNTS: Mapping[Per, Callable[[_Asked], int | None]] = MappingProxyType(
+    {
+        "second": lambda asked: asked.seconds,
+        "clip of 5 s": lambda asked: {5: 1, 10: 2}.get(asked.seconds or 0),
+        "5 s begun": lambda asked: None if asked.seconds is None else -(-asked.seconds // 5),
+        "picture": lambda asked: asked.pictures,
+        "task": lambda asked: 1,
+    }
+)
+
+
+def _read(row: Endpoint, body: Mapping[str, Any], input_seconds: float | None) -> _Asked:
+    model_class = REQUESTS[row.name]
+    given = {name: value for name, value in body.items() if value is not None and value != ""}
+    fields = model_class.with_defaults(given)
+    endpoint, model = classic_names(row.name)
+    if row.dialect == "new":
+        fields = _in_classic_words(fields)
+    fields["model_name"] = model or fields.get("model_name")
+    if fields["model_name"] is None and "model_name" in model_class.model_fields:
+        fields["model_name"] = "?"  # Kling's own default, which is being retired
+    quality = fields.get("mode") or fields.get("resolution")
+    return _Asked(
+        endpoint,
+        model=fields["model_name"],
+        quality=None if quality is None else str(quality),
+        beside=_beside(endpoint, fields),
+        seconds=_seconds(endpoint, fields, input_seconds),
+        pictures=slots_of(row, fields),
+    )
+
+
+def _in_classic_words(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Those parts of a request in the new dialect that decide the price."""
+    settings = fields.get("settings")
+    settings = settings if isinstance(settings, Mapping) else {}
+    resolution = settings.get("resolution")
+    kinds = {str(item.get("type")) for item in _objects(fields.get("contents"))}
+    return {
+        "mode": None if resolution is None else _MODES.get(str(resolution), resolution),
+        "duration": settings.get("duration"),
+        "sound": "on" if settings.get("audio") == "native" else "off",
+        "voice_list": kinds & {"voice"},
+        "video_list": [
+            {"refer_type": kind.removesuffix("_video")} for kind in kinds & {"feature_video", "base_video"}
+        ],
+        "character_orientation": settings.get("character_orientation"),
+    }
+
+
+def _beside(endpoint: str, fields: Mapping[str, Any]) -> str:
+    """What is there of the things that the endpoint's prices tell apart."""
+    told_apart = {word for price in PRICES if endpoint in price.endpoints for word in price.beside}
+    there = {
+        "video": bool(fields.get("video_list")),
+        "voice": bool(fields.get("voice_list")),
+        "sound": fields.get("sound") == "on" and not fields.get("voice_list"),
+        "image": bool(fields.get("image")),
+    }
+    return " and ".join(word for word, is_there in there.items() if is_there and word in told_apart)
+
+
+def _seconds(endpoint: str, fields: Mapping[str, Any], input_seconds: float | None) -> int | None:
+    length = INPUT_LENGTHS.get(endpoint)
+    videos = _objects(fields.get("video_list"))
+    if endpoint == "omni-video" and all(video.get("refer_type") == "feature" for video in videos):
+        length = None
+    if length is None:
+        return _whole(fields.get("duration"))
+    return _whole(length.longest(fields.get(length.field)) if input_seconds is None else input_seconds)
+
+
+def _whole(seconds: object) -> int | None:
+    """Seconds as they are billed: 3.041 are 3."""
+    try:
+        number = Decimal(str(seconds))
+    except InvalidOperation:
+        return None
+    if not number.is_finite() or number <= 0:
+        return None
+    return max(1, int(number.to_integral_value(ROUND_HALF_UP)))
+
+
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    """The objects of a list; nothing of what is no list of objects, which nobody has checked."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []
 
 
 def units_left(costs: Mapping[str, object], pack_name: str | None = None) -> Decimal | None:

@@ -65,6 +65,18 @@ ENUMS = {
 }
 CAMERA_TYPES = {"simple", "down_back", "forward_up", "right_turn_forward", "left_turn_forward"}
 CAMERA_AXES = {"horizontal", "vertical", "pan", "tilt", "roll", "zoom"}
+#: Lists of what this server makes none of: empty.
+LISTS = {
+    f"/v1/{path}"
+    for path in (
+        *("audio/text-to-audio", "audio/video-to-audio", "general/advanced-custom-elements"),
+        *("general/ai-multi-shot", "general/custom-voices", "images/editing/expand", "images/generations"),
+        *("images/kolors-virtual-try-on", "images/multi-image2image", "images/omni-image"),
+        *("videos/advanced-lip-sync", "videos/avatar/image2video", "videos/effects", "videos/lip-sync"),
+        *("videos/motion-control", "videos/multi-elements", "videos/multi-image2video"),
+        *("videos/omni-video", "videos/video-extend"),
+    )
+}
 FAULTS = {"html", "truncated", "empty", "list", "no_data", "null_data", "cut", "short_body", "delay"}
 FAULTS |= {"redirect", "429", "error"}
 OUTCOMES = {"succeed", "fail", "stuck", "no_result", "odd", "odd_passing"}
@@ -605,6 +617,10 @@ class IndependentKling:
     def _route(self, request: Recorded) -> Any:
         dialect = "seed" if request.path.startswith("/kling/") else "classic"
         self._authorize(dialect, request.headers.get("authorization", ""))
+        if dialect == "classic" and (request.method, request.path) == ("POST", "/tasks"):
+            return {"result": [], "count": 0, "next_cursor": "", "has_more": False}
+        if dialect == "classic" and request.method == "GET" and request.path in LISTS:
+            return []
         known = r"(?:/kling)?/v1/videos/(image2video|text2video|generations)(?:/([^/]+))?"
         found = re.fullmatch(known, request.path)
         kind, item = (found[1], unquote(found[2] or "")) if found else ("", "")

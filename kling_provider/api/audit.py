@@ -307,7 +307,7 @@ def _price(endpoint: str, row: BillingRow) -> Decimal | None:
             "model_name": row.model_name,
             "mode": row.mode,
             "duration": row.duration,  # 5.04 s are billed as the 5 s that were asked
-            "sound": row.sound,
+            "sound": "on" if row.sound == "voice" else row.sound,
             "voice_list": [row.sound] if row.sound == "voice" else None,
         },
         input_seconds=float(row.duration),  # what follows an input is as long as that

@@ -94,7 +94,7 @@ def _frames() -> Iterator[Price]:
     yield second({"std": "0.8", "pro": "1.0"}, ("kling-3.0-turbo",))
     yield second({"std": "0.3", "pro": "0.5"}, ("kling-v2-6", "kling-v2-5-turbo"))
     yield second({"pro": "1.0"}, ("kling-v2-6",), ("sound",))
-    yield second({"pro": "1.2"}, ("kling-v2-6",), ("voice",))
+    yield Price(("image2video",), "second", {"pro": "1.2"}, ("kling-v2-6",), ("voice",))
     yield clip({"": "10"}, ("kling-v2-1-master", "kling-v2-master"))
     yield clip({"std": "2", "pro": "3.5"}, ("kling-v2-1", "kling-v1-6", "kling-v1-5"))
     yield clip({"std": "1", "pro": "3.5"}, ("kling-v1",))

@@ -184,10 +184,11 @@ def _in_classic_words(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _beside(endpoint: str, fields: Mapping[str, Any]) -> str:
     """What is there of the things that the endpoint's prices tell apart."""
     told_apart = {word for price in PRICES if endpoint in price.endpoints for word in price.beside}
+    has_voice = bool(fields.get("voice_list")) and "voice" in told_apart
     there = {
         "video": bool(fields.get("video_list")),
-        "voice": bool(fields.get("voice_list")),
-        "sound": fields.get("sound") == "on" and not fields.get("voice_list"),
+        "voice": has_voice,
+        "sound": fields.get("sound") == "on" and not has_voice,
         "image": bool(fields.get("image")),
     }
     return " and ".join(word for word, is_there in there.items() if is_there and word in told_apart)

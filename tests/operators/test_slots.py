@@ -19,7 +19,7 @@ from kling_provider.exceptions import (
     KlingRateLimitError,
     KlingSubmissionUnknownError,
 )
-from kling_provider.operators import kling as module
+from kling_provider.operators import submit as module
 from kling_provider.operators.kling import KlingTextToVideoOperator
 from kling_provider.simulator.server import SimulatorServer
 from kling_provider.triggers.kling import KlingPauseTrigger

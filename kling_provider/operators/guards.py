@@ -1,4 +1,4 @@
-"""Mistakes in a DAG that would cost a video or lose one, found before anything is sent."""
+"""What would cost a video or lose one, found before anything is sent: mistakes in a DAG, and a start too early."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow.providers.common.compat.sdk import XComNotFound
+
 from kling_provider.exceptions import KlingBadRequestError
+
+try:
+    from airflow.sdk.exceptions import AirflowRescheduleException
+except ImportError:  # before Airflow 3.2
+    from airflow.exceptions import AirflowRescheduleException
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +29,12 @@ RECHECK_SECONDS = 3.0
 _OF_THE_STORE_TASK = re.compile(r"\{[{%][^}]*\b(ti|task|task_instance|map_index|task_instance_key_str)\b")
 #: Airflow states of a task instance whose claim is from before a clear.
 _NOT_CURRENT = (None, "scheduled", "queued", "removed")
+#: Airflow states of a task instance that does nothing more by itself.
+_FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
+#: A task that was started too early comes back after so many seconds (3.0 does not count them) ...
+EARLY_START_SECONDS = 10.0
+#: ... and so often: Airflow looks at what a task depends on each time but the first.
+EARLY_STARTS = 5
 
 
 def refuse_constant_id(own_id: object, dag: Any, map_index: int) -> None:
@@ -95,6 +109,91 @@ def check_destinations(operator: Any, context: Mapping[str, Any]) -> None:
             continue
         log.debug("Checking that %s can write to %s.", task_id, destination)
         check_destination(destination, storage_conn_id)
+
+
+class WaitsForUpstream:
+    """Mixin: a task that Airflow starts before its upstream is sent back to wait for it."""
+
+    #: The argument that comes from upstream.
+    comes_from_upstream: str
+
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Render the arguments; an XCom that is not there yet is waited for.
+
+        :param context: Airflow's context.
+        :param jinja_env: Jinja's environment, if not the DAG's.
+        """
+        try:
+            super().render_template_fields(context, jinja_env)  # type: ignore[misc]
+        except XComNotFound:  # of any key but return_value, which arrives as None
+            wait_for_upstream(context, self.comes_from_upstream, None)
+            raise
+
+    def wait_for_upstream(self, context: Mapping[str, Any]) -> None:
+        """See :func:`wait_for_upstream`."""
+        wait_for_upstream(context, self.comes_from_upstream, getattr(self, self.comes_from_upstream))
+
+
+def wait_for_upstream(context: Mapping[str, Any], argument: str, value: object) -> None:
+    """See that Airflow has not started this task before what it depends on.
+
+    It does, in a mapped task group that is cleared after its list has grown: for the new places it checks
+    nothing, once any other place is ready (``DagRun._revise_map_indexes_if_mapped``). What is sent back is
+    scheduled as any other task, so it waits for its upstream, and no try is spent.
+
+    :param context: Airflow's context.
+    :param argument: which argument ``value`` is, for the log.
+    :param value: the argument, rendered.
+    :raises AirflowRescheduleException: if ``value`` is nothing and its upstream may have yet to push it.
+    """
+    is_nothing = not value or (isinstance(value, str) and value.strip() in ("", "None"))  # "None": from Jinja
+    if not is_nothing:
+        return
+    try:
+        starts = int(context.get("task_reschedule_count") or 0)
+        states = _upstream_in_group(context)
+    except Exception as error:  # what is missing is told by the task itself
+        log.info("Whether %s is still to come could not be found out: %s", argument, error)
+        return
+    to_come = [name for name, state in states.items() if state not in _FINISHED]
+    if not to_come and starts == 0:  # it may have ended since this task was rendered
+        to_come = [name for name, state in states.items() if state == "success"]
+    if not to_come or starts >= EARLY_STARTS:
+        return
+    log.warning(
+        "Airflow started this task before its upstream was done (%s), as it does at a new place of a mapped task "
+        "group whose list has grown: there is no %s yet. It goes back to wait; no retry is consumed.",
+        ", ".join(f"{name}: {states[name] or 'not started'}" for name in to_come),
+        argument,
+    )
+    raise AirflowRescheduleException(datetime.now(UTC) + timedelta(seconds=EARLY_START_SECONDS))
+
+
+def may_have_waited_for_upstream(context: Mapping[str, Any]) -> bool:
+    """Whether the one reschedule of this task may have been that of :func:`wait_for_upstream`."""
+    ti: Any = context.get("ti")
+    return context.get("task_reschedule_count") == 1 and getattr(ti, "map_index", -1) >= 0
+
+
+def _upstream_in_group(context: Mapping[str, Any]) -> dict[str, str | None]:
+    """State of each task right before this one in its mapped task group, at the same place; {} if there is none."""
+    ti, task = context.get("ti"), context.get("task")
+    if ti is None or task is None or ti.map_index < 0:
+        return {}
+    group = task.get_closest_mapped_task_group()
+    if group is None:
+        return {}
+    tasks = task.get_dag().task_dict
+    names = [
+        name
+        for name in sorted(task.upstream_task_ids)
+        if getattr(tasks[name].get_closest_mapped_task_group(), "group_id", None) == group.group_id
+    ]
+    if not names:
+        return {}
+    states = ti.get_task_states(dag_id=ti.dag_id, map_index=ti.map_index, task_ids=names, run_ids=[ti.run_id])
+    told = states.get(ti.run_id, {})
+    return {name: told.get(f"{name}_{ti.map_index}") for name in names}
 
 
 def _twins(ti: Any, mine: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

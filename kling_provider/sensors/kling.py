@@ -18,13 +18,14 @@ from airflow.providers.common.compat.sdk import (
 
 from kling_provider.api.polling import BELIEVED_AFTER, TaskPoller, Wait
 from kling_provider.links.kling import KlingVideoLink
+from kling_provider.operators.guards import WaitsForUpstream, may_have_waited_for_upstream
 from kling_provider.triggers.kling import kill_message
 from kling_provider.waiting import TaskRef, WaitsForTask, positive_seconds
 
 log = logging.getLogger(__name__)
 
 
-class KlingTaskSensor(WaitsForTask, BaseSensorOperator):
+class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
     """Wait until a task at Kling is over, and give its result.
 
     Deferrable (the default), in ``poke`` and in ``reschedule`` mode, with the same outcome. The result is
@@ -49,6 +50,7 @@ class KlingTaskSensor(WaitsForTask, BaseSensorOperator):
     template_fields_renderers = {"kling_task_id": "json"}
     operator_extra_links = (KlingVideoLink(),)
     ui_color = "#e8f0fe"
+    comes_from_upstream = "kling_task_id"
 
     def __init__(
         self,
@@ -74,6 +76,7 @@ class KlingTaskSensor(WaitsForTask, BaseSensorOperator):
 
     def execute(self, context: Mapping[str, Any]) -> Any:
         """Ask once on the worker, then wait the chosen way."""
+        self.wait_for_upstream(context)
         try:
             if not self.deferrable:
                 return super().execute(context)  # type: ignore[arg-type]
@@ -90,13 +93,16 @@ class KlingTaskSensor(WaitsForTask, BaseSensorOperator):
         """Ask once (poke and reschedule mode)."""
         ref = self._ref()
         if self._poller is None:
-            rescheduled = _first_reschedule(context)
+            rescheduled = _first_reschedule(context) if self.reschedule else None
+            # A process that was rescheduled remembers nothing, but was answered, or would not be here.
+            answered = rescheduled is not None and not may_have_waited_for_upstream(context)
             self._poller = self.poller_for(
                 context,
                 ref,
-                started_at=rescheduled or time.time(),
-                # A process that was rescheduled remembers nothing, but was answered, or would not be here.
-                answered=rescheduled is not None,
+                started_at=max(rescheduled, ref.submitted_at or 0.0)
+                if rescheduled and answered
+                else time.time(),
+                answered=answered,
                 believed_after=BELIEVED_AFTER if rescheduled is None else 1,
             )
         decision = self.hook.poll_once(self._poller, ref.task_id, ref.endpoint)

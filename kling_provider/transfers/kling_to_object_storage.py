@@ -33,6 +33,7 @@ from kling_provider.exceptions import (
     KlingTaskFailedError,
     KlingUnreadableResponseError,
 )
+from kling_provider.operators.guards import WaitsForUpstream
 from kling_provider.transfers.containers import MediaType, NotMedia, recognise
 from kling_provider.transfers.destinations import storage_path
 from kling_provider.waiting import TaskRef
@@ -57,7 +58,7 @@ class _Item:
     duration: float | None
 
 
-class KlingToObjectStorageOperator(BaseOperator):
+class KlingToObjectStorageOperator(WaitsForUpstream, BaseOperator):
     """Store every file of a finished task, verified, and return a manifest.
 
     The manifest is ``[{uri, bytes, sha256, media_type, duration, task_id, media_id}]``. A file that is stored
@@ -90,6 +91,7 @@ class KlingToObjectStorageOperator(BaseOperator):
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"task": "json"}
     ui_color = "#ceead6"
+    comes_from_upstream = "task"
 
     def __init__(
         self,
@@ -128,6 +130,7 @@ class KlingToObjectStorageOperator(BaseOperator):
 
         :param context: Airflow's context.
         """
+        self.wait_for_upstream(context)
         task = self._finished_task()
         items = _items(task)
         if not items:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG
+from airflow.providers.common.compat.sdk import XComNotFound
+from airflow.sdk import DAG, task_group
 
 from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.operators import guards
+from kling_provider.operators.guards import AirflowRescheduleException
 from kling_provider.operators.kling import KlingTextToVideoOperator
+from kling_provider.sensors.kling import KlingTaskSensor
 from kling_provider.simulator.server import SimulatorServer
 from kling_provider.transfers.kling_to_object_storage import KlingToObjectStorageOperator
 from tests.contexts import TaskInstance, context_of
@@ -231,3 +234,170 @@ def test_the_check_of_the_destination_can_be_left_out(
         )
     operator.execute(context_of(operator))
     assert len(kling_simulator.tasks) == 1
+
+
+# --- a start before upstream is done --------------------------------------------------------------------
+
+
+class StartedEarly(TaskInstance):
+    """One of a mapped group; Airflow tells the states of the tasks before it."""
+
+    def __init__(self, task_id: str, states: dict[str, str | None], map_index: int = 3) -> None:
+        super().__init__(task_id=task_id, map_index=map_index)
+        self.states = states
+        self.asked: list[str] = []
+
+    def get_task_states(
+        self, dag_id: str, map_index: int, task_ids: list[str], run_ids: list[str]
+    ) -> dict[str, Any]:
+        assert (dag_id, map_index, run_ids) == (self.dag_id, self.map_index, [self.run_id])
+        self.asked += task_ids
+        told = {f"{name}_{map_index}": state for name, state in self.states.items() if name in task_ids}
+        return {self.run_id: told} if told else {}
+
+
+def group(tmp_path: Path) -> DAG:
+    """Submit, wait and store of several prompts; `alone` is outside the group."""
+    with DAG("night", schedule=None, start_date=START) as dag:
+        alone = video(task_id="alone")
+
+        @task_group
+        def clip(prompt: str) -> None:
+            submit = video(task_id="submit", prompt=prompt)
+            wait = KlingTaskSensor(task_id="wait", kling_task_id=submit.output)
+            store = KlingToObjectStorageOperator(task_id="store", task=wait.output, destination=str(tmp_path))
+            alone >> store
+
+        clip.expand(prompt=["a", "b", "c", "d"])
+    return dag
+
+
+def start(
+    dag: DAG, task_id: str, value: Any, states: dict[str, str | None], *, starts: int = 0, map_index: int = 3
+) -> StartedEarly:
+    """Execute one task of the group; what becomes of it is raised."""
+    operator: Any = dag.task_dict[task_id]
+    setattr(operator, operator.comes_from_upstream, value)
+    ti = StartedEarly(task_id, states, map_index)
+    operator.execute({"ti": ti, "task": operator, "task_reschedule_count": starts})
+    return ti
+
+
+STEPS = [("clip.wait", "clip.submit"), ("clip.store", "clip.wait")]
+
+
+@pytest.mark.parametrize(("task_id", "upstream"), STEPS)
+@pytest.mark.parametrize(
+    ("nothing", "state"),
+    [(nothing, "running") for nothing in (None, "", "None", [], {})]
+    + [(None, state) for state in ("deferred", "queued", "scheduled", "up_for_retry", None, "not created")],
+)
+def test_a_task_that_airflow_starts_before_its_upstream_goes_back_to_wait(
+    task_id: str,
+    upstream: str,
+    nothing: Any,
+    state: str | None,
+    tmp_path: Path,
+    kling_simulator: SimulatorServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = {} if state == "not created" else {upstream: state}
+    with pytest.raises(AirflowRescheduleException) as caught:
+        start(group(tmp_path), task_id, nothing, told)
+    assert 5 < (caught.value.reschedule_date - datetime.now(UTC)).total_seconds() <= 10
+    assert f"({upstream}: {told.get(upstream) or 'not started'})" in caplog.text
+    assert "no retry is consumed" in caplog.text
+    assert kling_simulator.requests == []
+
+
+@pytest.mark.parametrize(("task_id", "upstream"), STEPS)
+@pytest.mark.parametrize("state", ["failed", "skipped", "upstream_failed", "removed"])
+def test_what_a_finished_upstream_has_not_given_is_a_mistake_as_ever(
+    task_id: str, upstream: str, state: str, tmp_path: Path, kling_simulator: SimulatorServer
+) -> None:
+    with pytest.raises(KlingBadRequestError, match="kling_task_id=None is not a task id"):
+        start(group(tmp_path), task_id, None, {upstream: state})
+    assert kling_simulator.requests == []
+
+
+@pytest.mark.parametrize(("task_id", "upstream"), STEPS)
+def test_an_upstream_that_ended_just_after_the_start_is_believed_at_the_second_start(
+    task_id: str, upstream: str, tmp_path: Path
+) -> None:
+    with pytest.raises(AirflowRescheduleException):
+        start(group(tmp_path), task_id, None, {upstream: "success"})
+    with pytest.raises(KlingBadRequestError, match="kling_task_id=None is not a task id"):
+        start(group(tmp_path), task_id, None, {upstream: "success"}, starts=1)
+
+
+@pytest.mark.parametrize("states", [{"clip.wait": "running"}, {}])
+def test_a_task_that_is_started_too_early_again_and_again_ends(
+    states: dict[str, str | None], tmp_path: Path
+) -> None:
+    with pytest.raises(AirflowRescheduleException):
+        start(group(tmp_path), "clip.store", None, states, starts=guards.EARLY_STARTS - 1)
+    with pytest.raises(KlingBadRequestError):
+        start(group(tmp_path), "clip.store", None, states, starts=guards.EARLY_STARTS)
+
+
+def test_only_the_tasks_before_it_in_its_own_group_are_waited_for(tmp_path: Path) -> None:
+    dag = group(tmp_path)
+    assert dag.task_dict["clip.store"].upstream_task_ids == {"alone", "clip.wait"}
+    with pytest.raises(KlingBadRequestError):
+        start(dag, "clip.store", None, {"clip.wait": "failed", "alone": "running"})
+
+
+def test_a_task_that_has_its_value_asks_nothing(tmp_path: Path, kling_simulator: SimulatorServer) -> None:
+    operator = video()
+    made = operator.execute(context_of(operator))
+    kling_simulator.finish(made)
+    ti = start(group(tmp_path), "clip.store", {"task_id": made, "endpoint": "text2video"}, {})
+    assert ti.asked == []
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_outside_a_mapped_group_nothing_is_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(KlingBadRequestError):
+        start(group(tmp_path), "clip.store", None, {"clip.wait": "running"}, map_index=-1)
+    with DAG("plain", schedule=None, start_date=START) as dag:
+        KlingTaskSensor(task_id="wait", kling_task_id=None).set_upstream(video(task_id="submit"))
+    with pytest.raises(KlingBadRequestError):
+        start(dag, "wait", None, {"submit": "running"})
+
+
+def test_where_airflow_cannot_be_asked_the_mistake_is_told_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StartedEarly, "get_task_states", lambda *_, **__: 1 / 0)
+    with pytest.raises(KlingBadRequestError):
+        start(group(tmp_path), "clip.store", None, {"clip.wait": "running"})
+    alone = KlingToObjectStorageOperator(task_id="store", task=None, destination=str(tmp_path))
+    for context in (
+        {},
+        {"ti": None},
+        {"ti": object(), "task": alone},
+        {"ti": StartedEarly("store", {}), "task": alone},
+    ):
+        with pytest.raises(KlingBadRequestError):
+            alone.execute(context)
+
+
+@pytest.mark.parametrize("task_id", ["clip.wait", "clip.store"])
+def test_an_xcom_that_is_not_there_yet_is_waited_for_too(
+    task_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dag = group(tmp_path)
+    operator: Any = dag.task_dict[task_id]
+    setattr(operator, operator.comes_from_upstream, dag.task_dict["clip.submit"].kling_task)  # type: ignore[union-attr]
+
+    def missing(*_: Any) -> None:
+        raise XComNotFound("night", "clip.submit", "kling_task")
+
+    monkeypatch.setattr(type(dag.task_dict["clip.submit"].kling_task), "resolve", missing)  # type: ignore[union-attr]
+    upstream = dict.fromkeys(operator.upstream_task_ids, "running")
+    ti = StartedEarly(task_id, upstream)
+    with pytest.raises(AirflowRescheduleException):
+        operator.render_template_fields({"ti": ti, "task": operator})
+    ti.states = dict.fromkeys(upstream, "failed")
+    with pytest.raises(XComNotFound):
+        operator.render_template_fields({"ti": ti, "task": operator})

@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     TaskDeferred,
 )
+from airflow.sdk import DAG, task_group
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
@@ -29,6 +30,7 @@ from kling_provider.exceptions import (
     KlingUnreadableResponseError,
 )
 from kling_provider.hooks.kling import KlingHook
+from kling_provider.operators.kling import KlingTextToVideoOperator
 from kling_provider.sensors.kling import KlingTaskSensor
 from kling_provider.simulator.server import SimulatorServer
 from tests.contexts import context_of
@@ -286,6 +288,35 @@ def test_a_rescheduled_sensor_remembers_that_it_was_answered(
     kling_simulator.fault(kind="expired_token", method="GET", times=1)
     with pytest.raises(AirflowRescheduleException):
         again.execute(context_of(again, first_reschedule=datetime.now(UTC)))
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_a_start_too_early_does_not_count_as_an_answer(
+    mode: str, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    """It was sent back to wait for its upstream, half an hour ago; now it asks for the first time."""
+    operator = sensor(mode, kling_task_id="123", timeout=3600)
+    long_ago = datetime.now(UTC) - timedelta(seconds=1800)
+    context = context_of(operator, map_index=3, first_reschedule=long_ago) | {"task_reschedule_count": 1}
+    assert not operator.poke(context).is_done  # the task may take a while to appear
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("how", [{}, {"soft_fail": True}, {"never_fail": True}])
+def test_in_every_mode_a_start_too_early_goes_back_to_wait(mode: str, how: dict[str, bool]) -> None:
+    with DAG("night", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+
+        @task_group
+        def clip(prompt: str) -> None:
+            submit = KlingTextToVideoOperator(task_id="submit", prompt=prompt)
+            submit >> sensor(mode, task_id="wait", kling_task_id=None, **how)
+
+        clip.expand(prompt=["a", "b"])
+    operator = dag.task_dict["clip.wait"]
+    context = context_of(operator, map_index=1)
+    context["ti"].get_task_states = lambda **_: {"run": {"clip.submit_1": "running"}}
+    with pytest.raises(AirflowRescheduleException):
+        operator.execute(context)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -137,6 +137,8 @@ class Reader:
             self._account,
         )
         refuse_wrong_lengths(asked)
+        if row.name == "custom-voices" and asked.clip and not asked.clip.as_film().sound:
+            raise Refusal(1201, "video_id is invalid: the video has no voice")
         return _like_its_source(asked) if row.name == "video-extend" else asked
 
     def _picture(self, value: Any, label: str, fields: Mapping[str, Any]) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from kling_provider.simulator.server import SimulatorServer
+from tests.simulator.maker import Maker
 from tests.simulator.simulator_client import Client, Receiver
 
 
@@ -16,6 +17,11 @@ def client(kling_simulator: SimulatorServer) -> Client:
 @pytest.fixture
 def kling(kling_simulator: SimulatorServer) -> SimulatorServer:
     return kling_simulator
+
+
+@pytest.fixture
+def maker(client: Client) -> Maker:
+    return Maker(client)
 
 
 @pytest.fixture

@@ -117,10 +117,11 @@ def refused(answer: requests.Response, status: int, code: int, text: str = "") -
 
 
 class Receiver:
-    """A web server on loopback that remembers what is posted, and serves one picture."""
+    """A web server on loopback that remembers what is posted, and serves one picture and some files."""
 
     def __init__(self) -> None:
         self.posts: list[bytes] = []
+        self.files = {"/cat.png": png((360, 640))}
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -131,7 +132,7 @@ class Receiver:
                 self.end_headers()
 
             def do_GET(self) -> None:
-                content = png((360, 640)) if self.path == "/cat.png" else b"not a picture"
+                content = receiver.files.get(self.path, b"not a picture")
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()

@@ -60,16 +60,12 @@ def element(
         )
         for number, (ending, picture) in enumerate(zip(names, pictures, strict=True))
     }
-    shown = {
-        "frontal_image": At(names[0]),
-        "refer_images": [{"image_url": At(ending)} for ending in names[1:]],
-    }
     told = {
         "element_id": OwnId(is_number=True),
         "element_name": name,
         "element_description": description,
         "reference_type": kind,
-        "element_image_list": shown if names else {},
+        "element_image_list": _views(names),
         "element_video_list": {"refer_videos": videos} if videos else {},
         "element_voice_info": voice,
         "tag_list": tags,
@@ -77,6 +73,14 @@ def element(
         "status": "succeed",
     }
     return Planned("elements", told, files)
+
+
+def _views(names: list[str]) -> dict[str, Any]:
+    """The pictures of an element, from the front first; one that was made from a video has none."""
+    if not names:
+        return {}
+    frontal, *others = names
+    return {"frontal_image": At(frontal), "refer_images": [{"image_url": At(name)} for name in others]}
 
 
 def custom_voice(asked: Asked) -> list[Planned]:

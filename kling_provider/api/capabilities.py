@@ -431,10 +431,19 @@ def models_for(endpoint: str) -> list[str]:
     return list(models_at(endpoint))
 
 
+def current_models_for(endpoint: str) -> list[str]:
+    """Those that are not being retired; all of them where every one is."""
+    names = models_at(endpoint)
+    return [name for name, model in names.items() if not model.retired] or list(names)
+
+
 def closest_model(name: str, endpoint: str) -> str | None:
-    """The known model of ``endpoint`` that looks most like ``name``, or None."""
-    close = get_close_matches(name, models_for(endpoint), n=1)
-    return close[0] if close else None
+    """The known model of ``endpoint`` that looks most like ``name``, a current one if there is any, or None."""
+    for names in (current_models_for(endpoint), models_for(endpoint)):
+        close = get_close_matches(name, names, n=1)
+        if close:
+            return close[0]
+    return None
 
 
 def models_with_duration(duration: str, endpoint: str) -> list[str]:

@@ -17,7 +17,7 @@ from tests.api.properties import promise
 def test_a_known_name_is_found(name: str):
     assert endpoint_for(name) is ENDPOINTS[name]
     assert ENDPOINTS[name].name == name
-    assert ENDPOINTS[name].typical_seconds > 0
+    assert ENDPOINTS[name].typical_seconds > 0 or ENDPOINTS[name].work != "task"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_what_is_not_a_name_is_refused(value: object):
         endpoint_for(value)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("path", ["/v1/videos/omni-video", "/v1/x_y.z~1", "/a"])
+@pytest.mark.parametrize("path", ["/v1/videos/whatever", "/v1/x_y.z~1", "/a"])
 def test_a_raw_path_travels_as_it_is(path: str):
     row = endpoint_for(path)
     assert (row.name, row.create_path, row.list_path, row.pictures) == (path, path, path, ())

@@ -13,8 +13,18 @@ from hypothesis import strategies as st
 
 from kling_provider.api.endpoints import ENDPOINTS, endpoint_for
 from kling_provider.api.errors import InvalidRequest
-from kling_provider.api.requests import CheckedRequest, Image2VideoRequest, check_request, looks_like_base64
+from kling_provider.api.gateways import GATEWAYS
+from kling_provider.api.requests import (
+    REQUESTS,
+    CheckedRequest,
+    Image2VideoRequest,
+    Validate,
+    check_literals,
+    check_request,
+    looks_like_base64,
+)
 from tests.api.properties import promise
+from tests.example_requests import EXAMPLES
 
 TEXT = {"prompt": "a boat"}
 IMAGE = {"image": "boat.png"}
@@ -34,6 +44,11 @@ def refusal(request: dict[str, Any], endpoint: str = "image2video", model: str =
         check(request, endpoint, model)
     assert str(caught.value).startswith(f"{endpoint}: ")
     return str(caught.value)
+
+
+def read(request: dict[str, Any]) -> dict[str, Any]:
+    """How the fields of image2video are read, whatever the model offers."""
+    return check_request(ENDPOINTS["image2video"], request, "kling-v3", validate="warn").given
 
 
 def times(count: int, item: Any) -> list[Any]:
@@ -58,15 +73,7 @@ TAKEN: list[tuple[str, Any]] = [
     ("external_task_id", "x" * 64),
     ("watermark_info", {"enabled": True}),
     ("model_name", "kling-v3"),
-    ("dynamic_masks", times(6, MASK)),
-    ("dynamic_masks", [{"mask": "m.png", "trajectories": times(77, {"x": 1, "y": 2})}]),
     ("element_list", times(3, {"element_id": 1})),
-    ("camera_control", {"type": "simple", "config": {"zoom": -10}}),
-    ("camera_control", {"type": "simple", "config": {"zoom": 10, "pan": 0, "roll": 0.0}}),
-    ("camera_control", {"type": "down_back"}),
-    ("camera_control", {"type": "forward_up"}),
-    ("camera_control", {"type": "right_turn_forward"}),
-    ("camera_control", {"type": "left_turn_forward"}),
     ("image", b"bytes come from hooks"),
     ("image", "s3://bucket/boat.png"),
     ("image", "HTTPS://media.example/boat.png"),
@@ -76,6 +83,30 @@ TAKEN: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("field", "value"), TAKEN)
 def test_the_largest_and_smallest_values_are_taken(field: str, value: Any):
     assert check({**IMAGE, field: value}).body[field] == value
+
+
+@pytest.mark.parametrize(
+    "masks", [times(6, MASK), [{"mask": "m.png", "trajectories": times(77, {"x": 1, "y": 2})}]]
+)
+def test_the_most_masks_and_points_are_taken(masks: list[Any]):
+    assert check({**IMAGE, "dynamic_masks": masks}, model="kling-v1").body["dynamic_masks"] == masks
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        {"type": "simple", "config": {"zoom": -10}},
+        {"type": "simple", "config": {"zoom": 10, "pan": 0, "roll": 0.0}},
+        {"type": "down_back"},
+        {"type": "forward_up"},
+        {"type": "right_turn_forward"},
+        {"type": "left_turn_forward"},
+    ],
+)
+def test_every_camera_is_taken(camera: dict[str, Any]):
+    assert (
+        check({**TEXT, "camera_control": camera}, "text2video", "kling-v1").body["camera_control"] == camera
+    )
 
 
 REFUSED: list[tuple[str, Any, str]] = [
@@ -267,22 +298,25 @@ def test_what_excludes_each_other_is_refused(changes: dict[str, Any], rule: str)
 
 
 @pytest.mark.parametrize(
-    "request_body",
+    ("model", "request_body"),
     [
-        {"image": "a.png"},
-        {"image_tail": "t.png"},
-        {"image": "a.png", "image_tail": "t.png"},
-        {"image": "a.png", "static_mask": "m.png", "dynamic_masks": [MASK]},
-        {"image": "a.png", "camera_control": CAMERA},
-        {"image": "a.png", "voice_list": times(2, {"voice_id": "1"}), "sound": "on"},
-        {"image": "a.png", **CUT},
-        {"image": "a.png", **CUT, "duration": "5"},
-        {"image": "a.png", "multi_shot": True, "shot_type": "intelligence", "prompt": "cut it"},
-        {"image": "a.png", "multi_shot": False},
+        ("kling-v3", {"image": "a.png"}),
+        ("kling-v1-6", {"image_tail": "t.png", "mode": "pro"}),
+        ("kling-v3", {"image": "a.png", "image_tail": "t.png"}),
+        ("kling-v1", {"image": "a.png", "static_mask": "m.png", "dynamic_masks": [MASK]}),
+        ("kling-v1-5", {"image": "a.png", "camera_control": CAMERA, "mode": "pro"}),
+        (
+            "kling-v2-6",
+            {"image": "a.png", "voice_list": times(2, {"voice_id": "1"}), "sound": "on", "mode": "pro"},
+        ),
+        ("kling-v3", {"image": "a.png", **CUT}),
+        ("kling-v3", {"image": "a.png", **CUT, "duration": "5"}),
+        ("kling-v3", {"image": "a.png", "multi_shot": True, "shot_type": "intelligence", "prompt": "cut it"}),
+        ("kling-v3", {"image": "a.png", "multi_shot": False}),
     ],
 )
-def test_what_goes_together_is_taken(request_body: dict[str, Any]):
-    assert check(request_body).given == request_body
+def test_what_goes_together_is_taken(model: str, request_body: dict[str, Any]):
+    assert check(request_body, model=model).given == request_body
 
 
 @pytest.mark.parametrize("request_body", [{}, {"prompt": "x"}, {"image": "", "image_tail": None}])
@@ -400,15 +434,19 @@ def test_an_unknown_field_inside_an_object_is_answered_with_that_objects_fields(
     ],
 )
 def test_a_rendered_value_becomes_what_it_stands_for(field: str, rendered: Any, meant: Any):
-    value = check({**IMAGE, field: rendered}).given[field]
+    value = read({**IMAGE, field: rendered})[field]
     assert value == meant
     assert type(value) is type(meant)
 
 
 def test_the_same_request_is_the_same_however_it_was_rendered():
-    plain = check({**IMAGE, "cfg_scale": 0.5, "duration": "5", "camera_control": CAMERA})
+    plain = check(
+        {**TEXT, "cfg_scale": 0.5, "duration": "5", "camera_control": CAMERA}, "text2video", "kling-v1"
+    )
     rendered = check(
-        {**IMAGE, "cfg_scale": "0.50", "duration": 5.0, "camera_control": json.dumps(CAMERA), "prompt": ""}
+        {**TEXT, "cfg_scale": "0.50", "duration": 5.0, "camera_control": json.dumps(CAMERA), "mode": ""},
+        "text2video",
+        "kling-v1",
     )
     assert plain == rendered
 
@@ -422,21 +460,89 @@ def test_an_empty_field_is_unset_and_not_sent(field: str, unset: Any):
 
 
 def test_a_presets_needless_config_is_not_sent():
-    checked = check({**IMAGE, "camera_control": {"type": "down_back", "config": {"pan": 0}}})
+    camera = {"type": "down_back", "config": {"pan": 0}}
+    checked = check({**TEXT, "camera_control": camera}, "text2video", "kling-v1")
     assert checked.body["camera_control"] == {"type": "down_back"}
 
 
 # -- defaults
 
 
-@pytest.mark.parametrize("endpoint", sorted(ENDPOINTS))
+@pytest.mark.parametrize("endpoint", ["text2video", "image2video"])
 def test_model_mode_and_duration_are_always_sent_because_they_decide_the_price(endpoint: str):
-    request = {"prompt": "x", **({} if endpoint == "text2video" else IMAGE)}
+    request = TEXT if endpoint == "text2video" else IMAGE
     checked = check(request, endpoint, "kling-v2-6")
     assert checked.body == {**request, "model_name": "kling-v2-6", "mode": "std", "duration": "5"}
     assert checked.given == request
     assert checked.endpoint is ENDPOINTS[endpoint]
     assert checked.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "sent"),
+    [
+        ("multi-image2video", {"mode": "std", "duration": "5"}),
+        ("multi-elements", {"mode": "std", "duration": "5"}),
+        ("omni-video", {"mode": "pro", "duration": "5"}),
+        ("motion-control", {}),
+        ("avatar", {"mode": "std"}),
+        ("effects", {}),
+        ("video-extend", {}),
+        ("images/generations", {"n": 1, "resolution": "1k"}),
+        ("images/omni-image", {"n": 1, "resolution": "1k"}),
+        ("images/multi-image2image", {"n": 1}),
+        ("images/editing/expand", {"n": 1}),
+        ("kolors-virtual-try-on", {}),
+        ("tts", {}),
+        ("text-to-video/kling-3.0", {"settings": {"resolution": "720p", "duration": 5, "audio": "off"}}),
+        ("text-to-video/kling-3.0-turbo", {"settings": {"resolution": "720p", "duration": 5}}),
+        (
+            "motion-control/kling-3.0",
+            {"settings": {"resolution": "720p", "audio": "original", "character_orientation": "image"}},
+        ),
+    ],
+)
+def test_what_decides_the_price_is_sent_everywhere(endpoint: str, sent: dict[str, Any]):
+    request, model = EXAMPLES[endpoint], GATEWAYS["official"].models.get(endpoint)
+    body = check_request(ENDPOINTS[endpoint], request, model).body
+    assert body == {**request, **sent, **({"model_name": model} if model else {})}
+
+
+def test_a_series_is_counted_by_its_own_field():
+    series = {**TEXT, "result_type": "series"}
+    body = check(series, "images/omni-image", "kling-v3-omni").body
+    assert (body["series_amount"], body.get("n")) == (4, None)
+
+
+def test_a_video_that_is_edited_is_sent_without_a_length():
+    request = {**TEXT, "video_list": [{"video_url": "https://media.example/a.mp4"}]}
+    assert "duration" not in check(request, "omni-video", "kling-v3-omni").body
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "request_body", "ignored"),
+    [
+        ("images/omni-image", {**TEXT, "result_type": "series", "n": 3}, "n=3 is ignored by Kling with"),
+        ("images/omni-image", {**TEXT, "series_amount": 3}, "series_amount=3 is ignored by Kling with"),
+        (
+            "omni-video",
+            {**TEXT, "video_list": [{"video_url": "https://media.example/a.mp4"}], "duration": "7"},
+            "duration='7' is ignored by Kling with a base video",
+        ),
+        ("omni-video", {**TEXT, **CUT, "aspect_ratio": "1:1"}, "prompt='a boat' is ignored by Kling with"),
+    ],
+)
+def test_what_kling_ignores_is_said(endpoint: str, request_body: dict[str, Any], ignored: str):
+    [warning] = check(request_body, endpoint, "kling-v3-omni").warnings
+    assert warning.startswith(f"{endpoint}: {ignored}")
+
+
+def test_a_request_without_any_model_is_said_and_not_filled_in():
+    checked = check_request(ENDPOINTS["text2video"], TEXT)
+    assert checked.body == TEXT
+    [warning] = checked.warnings
+    assert "text2video is sent without model_name" in warning
+    assert "Name one: kling-v2-5-turbo, kling-v2-6, kling-v3" in warning
 
 
 def test_what_the_caller_chose_is_not_replaced():
@@ -451,20 +557,26 @@ def test_a_master_model_is_sent_without_mode(model: str):
     assert f"mode='pro' is not offered by {model}. Leave mode out" in text
 
 
-@pytest.mark.parametrize(
-    "request_body", [{**IMAGE, "model_name": "kling-v9"}, {**IMAGE, "model_name": "kling-v3-0"}]
-)
-def test_an_unknown_model_is_sent_as_it_is_with_a_warning(request_body: dict[str, Any]):
-    checked = check(request_body)
-    assert checked.body == request_body
+@pytest.mark.parametrize("model", ["kling-v9", "kling-v3-1"])
+def test_an_unknown_model_is_sent_as_it_is_with_a_warning(model: str):
+    request = {**IMAGE, "model_name": model, "sound": "on", "duration": "30"}
+    checked = check(request)
+    assert checked.body == request
     [warning] = checked.warnings
-    assert f"model_name={request_body['model_name']!r} is not a known model of image2video" in warning
+    assert f"model_name={model!r} is not a known model of image2video" in warning
     assert "Did you mean 'kling-v3'?" in warning
 
 
-def test_a_model_of_another_endpoint_is_sent_with_a_warning():
-    checked = check({**TEXT, "model_name": "kling-v2-1"}, "text2video")
-    assert "is not a known model of text2video" in checked.warnings[0]
+@pytest.mark.parametrize(("name", "meant"), [("kling-v3-0", "kling-v3"), ("kling-v2-5", "kling-v2-5-turbo")])
+def test_a_name_that_is_known_not_to_exist_is_refused_with_the_one_that_was_meant(name: str, meant: str):
+    text = refusal({**IMAGE, "model_name": name, "mode": "4k"})
+    assert f"model_name={name!r} does not exist, Kling refuses it; did you mean {meant!r}?" in text
+
+
+def test_a_model_of_another_endpoint_is_refused_with_those_of_this_one():
+    text = refusal({**TEXT, "model_name": "kling-v2-1"}, "text2video")
+    assert "model_name='kling-v2-1' is not offered by text2video, only by image2video" in text
+    assert "Use one of kling-v2-5-turbo, kling-v2-6, kling-v3" in text
 
 
 # -- what a model does not do
@@ -484,26 +596,31 @@ def test_a_mode_that_the_model_does_not_have_is_refused_with_the_ones_it_has():
 @pytest.mark.parametrize(
     ("model", "request_body", "doubt"),
     [
-        ("kling-v2-6", {**IMAGE, "cfg_scale": 0.5}, "cfg_scale"),
-        ("kling-v2-6", {**IMAGE, "camera_control": CAMERA}, "camera_control"),
-        ("kling-v2-6", {**IMAGE, "image_tail": "t.png"}, "image_tail"),
-        ("kling-v2-6", {"image_tail": "t.png", "mode": "pro"}, "image_tail without image"),
-        ("kling-v2-6", {"image_tail": "t.png", "mode": "std"}, "image_tail without image"),
-        ("kling-v2-6", {**IMAGE, "sound": "on"}, "sound"),
-        ("kling-v2-6", {**IMAGE, **CUT}, "multi_shot"),
-        ("kling-v2-6", {**IMAGE, "static_mask": "m.png"}, "masks"),
-        ("kling-v2-6", {**IMAGE, "dynamic_masks": [MASK]}, "masks"),
-        ("kling-v2-6", {**IMAGE, "element_list": [{"element_id": 1}]}, "element_list"),
-        ("kling-v3", {**IMAGE, "voice_list": [{"voice_id": "1"}], "sound": "on"}, "voice_list"),
+        ("kling-v2-6", {**IMAGE, "cfg_scale": 0.5}, "cfg_scale=0.5"),
+        ("kling-v2-6", {**IMAGE, "camera_control": CAMERA}, "camera_control={"),
+        ("kling-v2-6", {**IMAGE, "image_tail": "t.png"}, "image_tail='t.png'"),
+        ("kling-v2-6", {"image_tail": "t.png", "mode": "pro"}, "image_tail='t.png' without image"),
+        ("kling-v2-6", {"image_tail": "t.png", "mode": "std"}, "image_tail='t.png' without image"),
+        ("kling-v2-6", {**IMAGE, "sound": "on"}, "sound='on'"),
+        ("kling-v2-6", {**IMAGE, **CUT}, "multi_shot=True"),
+        ("kling-v2-6", {**IMAGE, "static_mask": "m.png"}, "static_mask='m.png'"),
+        ("kling-v2-6", {**IMAGE, "dynamic_masks": [MASK]}, "dynamic_masks=[1 item]"),
+        ("kling-v2-6", {**IMAGE, "element_list": [{"element_id": 1}]}, "element_list=[1 item]"),
+        ("kling-v3", {**IMAGE, "voice_list": [{"voice_id": "1"}], "sound": "on"}, "voice_list=[1 item]"),
     ],
 )
-def test_what_the_capability_matrix_does_not_list_is_warned_of_and_sent(
+def test_what_the_capability_matrix_does_not_list_is_refused_or_warned_of_and_sent(
     model: str, request_body: dict[str, Any], doubt: str
 ):
-    checked = check(request_body, model=model)
-    assert checked.body.items() >= request_body.items()
-    [warning] = checked.warnings
-    assert f"do not list {doubt} for {model} with mode=" in warning
+    text = refusal(request_body, model=model)
+    assert doubt in text
+    assert f"is not offered by {model}" in text
+    assert "eave it out" in text
+    assert "If Kling offers it by now, validate='warn' sends it all the same" in text
+    warned = check_request(ENDPOINTS["image2video"], request_body, model, validate="warn")
+    assert warned.body.items() >= request_body.items()
+    [warning] = warned.warnings
+    assert warning in text
 
 
 @pytest.mark.parametrize(
@@ -587,12 +704,12 @@ def test_a_request_that_is_no_dict_is_refused(value: Any):
 
 def test_a_raw_path_has_no_model_and_is_only_copied():
     request = {"anything": {"goes": 1}, "empty": "", "nothing": None}
-    checked = check_request(endpoint_for("/v1/videos/omni-video"), request, "kling-v3")
+    checked = check_request(endpoint_for("/v1/videos/whatever"), request, "kling-v3")
     assert checked.body == checked.given == {"anything": {"goes": 1}}
     assert checked.warnings == ()
 
 
-FULL: list[dict[str, Any]] = [
+MIXED: list[dict[str, Any]] = [
     {**IMAGE, "dynamic_masks": [copy.deepcopy(MASK)], "negative_prompt": "", "cfg_scale": "0.5"},
     {**IMAGE, "camera_control": {"type": "down_back", "config": {"pan": 0}}, "prompt": None},
     {**IMAGE, **CUT, "watermark_info": {"enabled": "true"}},
@@ -600,7 +717,7 @@ FULL: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("request_body", FULL)
+@pytest.mark.parametrize("request_body", MIXED)
 def test_the_callers_dict_is_never_changed(request_body: dict[str, Any]):
     before = copy.deepcopy(request_body)
     try:
@@ -621,19 +738,49 @@ values = st.recursive(
 )
 
 
+NAMES = sorted({name for model in REQUESTS.values() for name in model.model_fields} | {"model", "x"})
+
+
 @promise
 @given(
     st.sampled_from(sorted(ENDPOINTS)),
-    st.dictionaries(st.sampled_from([*Image2VideoRequest.model_fields, "model", "x"]), values, max_size=6),
+    st.dictionaries(st.sampled_from(NAMES), values, max_size=6),
+    st.sampled_from(["strict", "warn", "off"]),
 )
-def test_any_request_is_checked_or_refused_and_nothing_else(endpoint: str, request_body: dict[str, Any]):
+def test_any_request_is_checked_or_refused_and_nothing_else(
+    endpoint: str, request_body: dict[str, Any], validate: Validate
+):
     before = copy.deepcopy(request_body)
     try:
-        checked = check(request_body, endpoint)
+        checked = check_request(ENDPOINTS[endpoint], request_body, "kling-v3", validate=validate)
     except InvalidRequest as error:
         said = str(error)
         assert said.startswith(f"{endpoint}: ")
+        assert validate == "strict" or "data; give a path" in said
     else:
-        assert checked.body["model_name"]
-        assert checked.body.items() >= checked.given.items()
+        takes_a_model = endpoint in REQUESTS and "model_name" in REQUESTS[endpoint].model_fields
+        assert not takes_a_model or "model_name" in checked.body
+        assert set(checked.body) >= set(checked.given)
+        assert validate != "off" or checked.warnings == ()
+    assert repr(request_body) == repr(before)
+
+
+@promise
+@given(
+    st.sampled_from([*sorted(ENDPOINTS), "{{ x }}", "/v1/raw"]),
+    st.dictionaries(st.sampled_from(NAMES), values | st.just("{{ x }}"), max_size=6),
+    st.sampled_from(["strict", "warn", "off"]),
+)
+def test_any_literals_are_checked_or_refused_and_nothing_else(
+    endpoint: str, request_body: dict[str, Any], validate: Validate
+):
+    before = copy.deepcopy(request_body)
+    try:
+        warnings = check_literals(endpoint, request_body, validate)
+    except InvalidRequest as error:
+        said = str(error)
+        assert said.startswith(f"{endpoint}: ")
+        assert validate == "strict" or "data; give a path" in said
+    else:
+        assert validate != "off" or warnings == ()
     assert repr(request_body) == repr(before)

@@ -10,6 +10,7 @@ from kling_provider.api.capabilities import (
     Model,
     Offer,
     closest_model,
+    current_models_for,
     endpoints_of,
     models_at,
 )
@@ -32,12 +33,14 @@ def doubts_about(endpoint: str, body: Mapping[str, Any]) -> list[str]:
     known = models_at(endpoint)
     if isinstance(name, str) and name in NOT_MODELS and name not in known:
         meant = NOT_MODELS[name] if NOT_MODELS[name] in known else closest_model(name, endpoint)
-        hint = f"did you mean {meant!r}?" if meant else f"use one of {', '.join(_current(endpoint))}."
+        hint = (
+            f"did you mean {meant!r}?" if meant else f"use one of {', '.join(current_models_for(endpoint))}."
+        )
         return [f"model_name={name!r} does not exist, Kling refuses it; {hint}"]
     if isinstance(name, str) and known and name not in known and (elsewhere := endpoints_of(name)):
         return [
             f"model_name={name!r} is not offered by {endpoint}, only by {', '.join(elsewhere)}. Use one of "
-            f"{', '.join(_current(endpoint))}, or another endpoint."
+            f"{', '.join(current_models_for(endpoint))}, or another endpoint."
         ]
     model = _model_for(endpoint, body)
     return [] if model is None else list(_doubts(_Asked(endpoint, body, model)))
@@ -53,7 +56,7 @@ def notes_on_the_model(endpoint: str, body: Mapping[str, Any]) -> list[str]:
     if name is None:
         return [
             f"{endpoint} is sent without model_name, and Kling's own default may be a retired model. Name one: "
-            f"{', '.join(_current(endpoint))}."
+            f"{', '.join(current_models_for(endpoint))}."
         ]
     if name in known:
         if not known[name].retired:
@@ -74,11 +77,6 @@ def _model_for(endpoint: str, body: Mapping[str, Any]) -> Model | None:
     """The model that a request names, or that stands in the path."""
     name = body.get("model_name", endpoint.rpartition("/")[2])
     return models_at(endpoint).get(name) if isinstance(name, str) else None
-
-
-def _current(endpoint: str) -> list[str]:
-    names = models_at(endpoint)
-    return [name for name, model in names.items() if not model.retired] or list(names)
 
 
 class _Asked:
@@ -116,7 +114,8 @@ class _Asked:
     def others(self, feature: str = "", quality: str = "", duration: str = "") -> list[str]:
         """Other current models that offer a quality, a length, or a feature with them."""
         offers = {
-            name: models_at(self.endpoint)[name].offers[self.endpoint] for name in _current(self.endpoint)
+            name: models_at(self.endpoint)[name].offers[self.endpoint]
+            for name in current_models_for(self.endpoint)
         }
         return [
             name

@@ -38,6 +38,7 @@ class PageRequest(KlingRequest):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
+        """``start_time`` is not after ``end_time``."""
         if self.start_time and self.end_time and int(self.start_time) > int(self.end_time):
             raise ValueError(
                 f"start_time={self.start_time!r} is after end_time={self.end_time!r}; change them round"
@@ -62,6 +63,7 @@ class TaskFilter(Part):
 
     @model_validator(mode="after")
     def _values_exist(self) -> Self:
+        """``status`` is submitted, processing, succeeded or failed; ``product_type`` video, image or try_on."""
         known = TASK_FILTERS[self.key]
         wrong = [value for value in self.values if value not in known]
         if wrong:

@@ -43,6 +43,7 @@ class VideoToAudioRequest(TaskRequest):
 
     @model_validator(mode="after")
     def _one_video(self) -> Self:
+        """Exactly one of ``video_id`` and ``video_url``."""
         exactly_one(self, "video_id", "video_url")
         return self
 

@@ -31,5 +31,6 @@ class AvatarRequest(WatermarkedRequest):
 
     @model_validator(mode="after")
     def _one_sound(self) -> Self:
+        """Exactly one of ``audio_id`` and ``sound_file``."""
         exactly_one(self, "audio_id", "sound_file")
         return self

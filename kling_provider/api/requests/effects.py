@@ -57,6 +57,7 @@ class EffectInput(Inner):
 
     @model_validator(mode="after")
     def _one_kind_of_pictures(self) -> Self:
+        """Exactly one of ``image`` and ``images``; 10 s are for scenes with two images."""
         exactly_one(self, "image", "images")
         if self.image and self.duration == "10":
             raise ValueError("duration='10' is for scenes with two images; use '5', or leave it out")

@@ -75,6 +75,10 @@ class CustomElementRequest(TaskRequest):
 
     @model_validator(mode="after")
     def _a_reference_of_its_kind(self) -> Self:
+        """``image_refer`` needs ``element_image_list``, ``video_refer`` needs ``element_video_list``.
+
+        ``element_voice_id`` is for elements of a video only.
+        """
         kind = self.reference_type
         needed = "element_image_list" if kind == "image_refer" else "element_video_list"
         if getattr(self, needed) is None:
@@ -108,6 +112,7 @@ class CustomVoiceRequest(TaskRequest):
 
     @model_validator(mode="after")
     def _one_recording(self) -> Self:
+        """Exactly one of ``voice_url`` and ``video_id``."""
         exactly_one(self, "voice_url", "video_id")
         return self
 

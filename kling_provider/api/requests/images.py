@@ -58,6 +58,10 @@ class ImageGenerationRequest(WatermarkedRequest):
 
     @model_validator(mode="after")
     def _sources_go_together(self) -> Self:
+        """At most 10 pictures and elements together.
+
+        ``negative_prompt`` does not go with ``image``; ``human_fidelity`` needs ``image_reference='subject'``.
+        """
         at_most_one({"negative_prompt": self.negative_prompt, "image": self.image})
         if self.human_fidelity is not None and self.image_reference != "subject":
             raise ValueError(
@@ -106,6 +110,7 @@ class OmniImageRequest(WatermarkedRequest):
 
     @model_validator(mode="after")
     def _sources_go_together(self) -> Self:
+        """At most 10 pictures and elements together."""
         _refuse_too_many(len(self.image_list or []), len(self.element_list or []), "image_list")
         return self
 
@@ -147,6 +152,7 @@ class ImageExpandRequest(WatermarkedRequest):
 
     @model_validator(mode="after")
     def _not_too_large(self) -> Self:
+        """The larger picture has at most 3 times the area of the original."""
         up, down = self.up_expansion_ratio, self.down_expansion_ratio
         left, right = self.left_expansion_ratio, self.right_expansion_ratio
         area = (1 + up + down) * (1 + left + right)

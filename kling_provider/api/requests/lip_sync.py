@@ -39,6 +39,7 @@ class IdentifyFaceRequest(KlingRequest):
 
     @model_validator(mode="after")
     def _one_video(self) -> Self:
+        """Exactly one of ``video_id`` and ``video_url``."""
         exactly_one(self, "video_id", "video_url")
         return self
 
@@ -61,6 +62,7 @@ class FaceChoice(Inner):
 
     @model_validator(mode="after")
     def _one_sound_of_some_length(self) -> Self:
+        """Exactly one of ``audio_id`` and ``sound_file``, of which at least 2 s are used."""
         exactly_one(self, "audio_id", "sound_file")
         length = self.sound_end_time - self.sound_start_time
         if length < MIN_SOUND_MS:
@@ -98,11 +100,16 @@ class LipSyncInput(Inner):
 
     @model_validator(mode="after")
     def _one_video(self) -> Self:
+        """Exactly one of ``video_id`` and ``video_url``."""
         exactly_one(self, "video_id", "video_url")
         return self
 
     @model_validator(mode="after")
     def _a_mode_has_its_own_fields(self) -> Self:
+        """``text2video`` needs ``text`` and ``voice_id``.
+
+        ``audio2video`` needs ``audio_type``, and the ``audio_file`` or ``audio_url`` that it names.
+        """
         if self.mode == "text2video":
             needed, foreign = ["text", "voice_id"], ["audio_type", "audio_file", "audio_url"]
         elif self.audio_type == "url":

@@ -43,6 +43,7 @@ class InitSelectionRequest(KlingRequest):
 
     @model_validator(mode="after")
     def _one_video(self) -> Self:
+        """Exactly one of ``video_id`` and ``video_url``."""
         exactly_one(self, "video_id", "video_url")
         return self
 
@@ -96,6 +97,7 @@ class MultiElementsRequest(WatermarkedRequest):
 
     @model_validator(mode="after")
     def _an_edit_has_its_pictures(self) -> Self:
+        """``addition`` takes 1 or 2 pictures, ``swap`` exactly one, ``removal`` none."""
         least, most = PICTURES_OF_AN_EDIT[self.edit_mode]
         count = len(self.image_list or [])
         if not least <= count <= most:

@@ -62,6 +62,10 @@ class Content(Inner):
 
     @model_validator(mode="after")
     def _holds_what_its_type_says(self) -> Self:
+        """A prompt holds ``text``, an element ``element_id``, a voice ``voice_id``, every other type ``url``.
+
+        Videos go by http(s) address only.
+        """
         wanted = HOLDS.get(self.type)
         for name in dict.fromkeys(HOLDS.values()):
             value = getattr(self, name)
@@ -99,6 +103,10 @@ class ContentsRequest(NewRequest):
 
     @model_validator(mode="after")
     def _contents_go_together(self) -> Self:
+        """At most one prompt, one frame of each kind and one video of each kind.
+
+        At most 2 voices, which need ``audio='native'``.
+        """
         counts = Counter(content.type for content in self.contents_of(*HOLDS))
         for kind, count in counts.items():
             if kind in _SINGLE and count > 1:
@@ -130,6 +138,7 @@ class FramesRequest(ContentsRequest):
 
     @model_validator(mode="after")
     def _last_frame_is_not_alone(self) -> Self:
+        """A ``first_frame`` is required, beside a ``last_frame`` too."""
         if self.contents_of("last_frame") and not self.contents_of("first_frame"):
             raise ValueError("contents has a last_frame without a first_frame; add the first frame")
         if not self.contents_of("first_frame"):
@@ -142,6 +151,11 @@ class OmniRequest(ContentsRequest):
 
     @model_validator(mode="after")
     def _references_go_together(self) -> Self:
+        """A prompt is required. A ``last_frame`` needs a ``first_frame``.
+
+        ``feature_video`` and ``base_video`` exclude each other. A ``feature_video`` goes with ``audio='off'`` only,
+        a ``base_video`` with neither frames nor ``multi_shot`` nor ``audio='native'``.
+        """
         if not self.contents_of("prompt"):
             raise ValueError("contents has no prompt: add {'type': 'prompt', 'text': ...}")
         frames = self.contents_of("first_frame", "last_frame")
@@ -167,6 +181,7 @@ class OmniRatioRequest(OmniRequest):
 
     @model_validator(mode="after")
     def _has_a_ratio(self) -> Self:
+        """``aspect_ratio`` is required without a ``first_frame`` and a ``base_video``."""
         if not self.contents_of("first_frame", "base_video") and self.setting("aspect_ratio") is None:
             raise ValueError(
                 "settings.aspect_ratio is required where neither a first_frame nor a base_video gives one: use "
@@ -180,6 +195,7 @@ class MotionRequest(ContentsRequest):
 
     @model_validator(mode="after")
     def _picture_and_video(self) -> Self:
+        """An image and a video are required."""
         for kind in ("image", "video"):
             if not self.contents_of(kind):
                 raise ValueError(f"contents has no {kind}: add {{'type': '{kind}', 'url': ...}}")

@@ -70,11 +70,17 @@ class OmniVideoRequest(ShotsRequest):
 
     @model_validator(mode="after")
     def _has_a_prompt(self) -> Self:
+        """A prompt is required, unless the shots have their own."""
         self.need_a_prompt()
         return self
 
     @model_validator(mode="after")
     def _references_go_together(self) -> Self:
+        """At most 7 pictures and elements together, or 4 beside a video; at most 3 elements beside frames.
+
+        An ``end_frame`` needs a ``first_frame`` and excludes ``multi_shot``. A base video takes no frames, and no
+        video goes with sound. ``aspect_ratio`` is required without a first frame and a base video.
+        """
         images, elements, videos = self.image_list or [], self.element_list or [], self.video_list or []
         most = MAX_REFERENCES_BESIDE_A_VIDEO if videos else MAX_REFERENCES
         if len(images) + len(elements) > most:

@@ -187,7 +187,10 @@ ImageRatio = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9"]
 
 
 class Part(BaseModel):
-    """A request or a part of one: unknown fields are mistakes."""
+    """A request or a part of one: unknown fields are mistakes.
+
+    Docstrings of the validators below are the rules that the reference pages list.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -261,6 +264,7 @@ class CameraControl(Part):
 
     @model_validator(mode="after")
     def _one_value_for_simple(self) -> Self:
+        """``simple`` needs a ``config`` with exactly one value that is not zero; the presets take none."""
         values = self.config.model_dump() if self.config else {}
         moved = {name: value for name, value in values.items() if value != 0}
         if self.type == "simple" and len(moved) != 1:
@@ -393,6 +397,10 @@ class ShotsRequest(WatermarkedRequest):
 
     @model_validator(mode="after")
     def _multi_shot_is_whole(self) -> Self:
+        """``multi_shot`` needs ``shot_type``.
+
+        ``intelligence`` needs a prompt, ``customize`` ``multi_prompt``, whose shots add up to ``duration``.
+        """
         if not self.multi_shot:
             if self.multi_prompt or self.shot_type:
                 raise ValueError("shot_type and multi_prompt only work with multi_shot=true; set it")

@@ -56,6 +56,7 @@ class Text2VideoRequest(VideoRequest):
 
     @model_validator(mode="after")
     def _has_a_prompt(self) -> Self:
+        """A prompt is required, unless the shots have their own."""
         self.need_a_prompt()
         return self
 
@@ -72,6 +73,11 @@ class Image2VideoRequest(VideoRequest):
 
     @model_validator(mode="after")
     def _frames_and_exclusions(self) -> Self:
+        """``image`` or ``image_tail`` is required.
+
+        At most one of ``image_tail``, masks and ``camera_control``, and one of ``voice_list`` and ``element_list``.
+        Voices need ``sound='on'``. ``multi_shot`` takes no pair of frames.
+        """
         if not self.image and not self.image_tail:
             raise ValueError("image or image_tail is required: at least one frame as a path, URI or URL")
         at_most_one(

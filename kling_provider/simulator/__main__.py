@@ -16,8 +16,9 @@ from typing import Any
 _NEEDED = {"av", "PIL", "fastapi", "starlette", "uvicorn"}
 
 _ABOUT = """\
-A Kling on loopback: no key, no account, nothing to pay. It speaks the vendor's classic dialect
-and DMXAPI's, checks keys and requests as Kling does, and makes real MP4s of the submitted pictures.
+A Kling on loopback: no key, no account, nothing to pay. It speaks all endpoints of the vendor in both
+dialects, and DMXAPI's; checks keys and requests as Kling does; and makes real MP4s, PNGs, MP3s and WAVs
+of the submitted words and pictures.
 """
 
 _EXAMPLE = """\
@@ -32,6 +33,7 @@ With "gateway": "dmxapi" it speaks DMXAPI's dialect. With "login": "ak-sample" a
 What it was asked, what it would have cost, and what can be made to go wrong:
 
   curl http://127.0.0.1:8900/_simulator            all doors of the control plane
+  curl http://127.0.0.1:8900/_simulator/endpoints  what it speaks
   curl http://127.0.0.1:8900/_simulator/charges    the ledger
   curl http://127.0.0.1:8900/_simulator/faults -d '{"kind": "cut_after", "method": "POST"}'
 """
@@ -84,6 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         print(f"Kling simulator listening on {server.url}", flush=True)
         print(f"export AIRFLOW_CONN_KLING_DEFAULT='{server.connection_json()}'", flush=True)
+        print(f"speaks {_spoken()}", flush=True)
         if server.certificate:
             print(f"certificate: {server.certificate}", flush=True)
         if with_ready_file:
@@ -94,6 +97,17 @@ def main(arguments: list[str] | None = None) -> int:
             with_ready_file.unlink(missing_ok=True)
         server.close()
     return 0
+
+
+def _spoken() -> str:
+    """All endpoints, by what they are."""
+    from kling_provider.api.endpoints import ENDPOINTS
+
+    works = {"task": "tasks", "call": "answered at once", "read": "only read"}
+    return "; ".join(
+        f"{words}: {', '.join(row.name for row in ENDPOINTS.values() if row.work == work)}"
+        for work, words in works.items()
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

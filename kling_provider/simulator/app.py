@@ -34,9 +34,8 @@ from kling_provider.simulator.listing import list_presets, list_tasks
 from kling_provider.simulator.paging import by_number
 from kling_provider.simulator.refusals import Refusal
 from kling_provider.simulator.simulation import Simulation
-from kling_provider.simulator.tasks import Order
 from kling_provider.simulator.telling import booked, refusal, success, told
-from kling_provider.simulator.validation import Reader, order_of, read_body, units_of
+from kling_provider.simulator.validation import Reader, order_of, read_body
 
 log = logging.getLogger(__name__)
 
@@ -164,10 +163,8 @@ async def _call(
         if simulation.generation != generation:
             raise Refusal(5000, "the simulator was reset")
         desk = Desk(simulation.world, Archive(simulation, account), simulation.now)
-        units = units_of(asked)
-        order = Order(endpoint, asked.body, units=units)
         task = simulation.world.answer(
-            account, gateway.name, order, simulation.now, partial(answer, desk, asked)
+            account, gateway.name, order_of(asked), simulation.now, partial(answer, desk, asked)
         )
         address = partial(simulation.address, base_of(request))
         return told_at_once(task, simulation.settings.clock_skew, address)

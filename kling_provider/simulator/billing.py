@@ -10,7 +10,6 @@ from starlette.requests import Request
 
 from kling_provider.api.billing import BILLING_PATHS, MAX_ROWS, MODES, SOUNDS
 from kling_provider.api.capabilities import DEFAULT_DURATION, DEFAULT_MODE
-from kling_provider.api.pricing import usd_per_unit
 from kling_provider.api.tasks import SUCCEED
 from kling_provider.simulator.accounts import Account
 from kling_provider.simulator.listing import checked_page
@@ -88,8 +87,8 @@ def _row(task: SimTask, kind: str, account: Account, skew: float) -> dict[str, A
         "deduction_time": str(int((task.updated_at + skew) * 1000)),
     }
     if kind == "balance":
-        price = task.units * usd_per_unit(task.order.endpoint.kind)
-        return {**row, "cash_type": "balance", "list_price": _plain(price), "currency": "USD"}
+        price = _plain(task.order.usd or Decimal(0))
+        return {**row, "cash_type": "balance", "list_price": price, "currency": "USD"}
     return {**row, "deduction_amount": _plain(task.units)}
 
 

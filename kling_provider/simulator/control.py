@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.simulator.accounts import Account
 from kling_provider.simulator.simulation import Simulation
 
@@ -47,6 +48,7 @@ def _turn_clear_faults(simulation: Simulation) -> Any:
 
 
 _LOOKS: Mapping[tuple[str, str], Look] = {
+    ("GET", "/endpoints"): lambda _simulation: [asdict(row) for row in ENDPOINTS.values()],
     ("GET", "/requests"): lambda simulation: [asdict(one) for one in simulation.requests()],
     ("GET", "/tasks"): lambda simulation: [task.to_dict() for task in simulation.tasks()],
     ("GET", "/charges"): lambda simulation: [asdict(one) for one in simulation.charges()],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from math import inf
 from typing import Any
@@ -27,6 +27,7 @@ class Order:
     :param external_task_id: the caller's id, or None.
     :param results: what it will give.
     :param units: what it will cost, or None where no price is known.
+    :param usd: the same in US dollars.
     :param fails_with: why it will fail, or None.
     :param parent: the video it was made from, as it is told, or None.
     """
@@ -36,8 +37,13 @@ class Order:
     external_task_id: str | None = None
     results: tuple[Planned, ...] = ()
     units: Decimal | None = None
+    usd: Decimal | None = None
     fails_with: str | None = None
     parent: Mapping[str, Any] | None = None
+
+    def at_price(self, factor: Decimal) -> Order:
+        """The same for a multiple of its price."""
+        return replace(self, units=self.units and self.units * factor, usd=self.usd and self.usd * factor)
 
     @property
     def slots(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from kling_provider.api.endpoints import Endpoint
 from kling_provider.api.errors import InvalidRequest
 from kling_provider.api.gateways import NEW_DIALECT_PICTURE_BYTES, Gateway
 from kling_provider.api.places import change_each
-from kling_provider.api.pricing import estimate_units
+from kling_provider.api.pricing import estimate_units, estimate_usd
 from kling_provider.api.requests import REQUESTS, check_request
 from kling_provider.simulator.archive import Archive
 from kling_provider.simulator.asked import Asked, Clip, Heard, model_of
@@ -62,6 +61,7 @@ _VOICES = ("voice_id", "voice_list[].voice_id", "contents[].voice_id", "input.vo
 _VIDEO_CONTENTS = frozenset({"feature_video", "base_video", "video"})
 #: Models whose videos can be made longer.
 EXTENDABLE = frozenset({"kling-v1", "kling-v1-5", "kling-v1-6"})
+_TELL_THEIR_PARENT = frozenset({"video-extend", "video-to-audio"})
 _EXTENDABLE_ENDPOINTS = frozenset({"text2video", "image2video", "video-extend"})
 
 
@@ -163,7 +163,7 @@ class Reader:
         try:
             return check_request(row, fields, default, validate=settings.validate_requests).body
         except InvalidRequest as error:
-            raise Refusal(1201, str(error)) from None
+            raise Refusal(1201, _in_klings_words(row, fields) or str(error)) from None
 
     def _refuse_model(self, fields: Mapping[str, Any]) -> None:
         name, known = model_of(self._endpoint, fields), models_at(self._endpoint.name)
@@ -206,27 +206,38 @@ class Reader:
         return self._archive.session(body["session_id"], kind)
 
 
+def _in_klings_words(row: Endpoint, fields: Mapping[str, Any]) -> str | None:
+    """The text of Kling's own that somebody has seen for this refusal, if there is one."""
+    offer = next((model.offers[row.name] for model in models_at(row.name).values()), None)
+    lengths = offer.durations_without_references if offer else ()
+    seconds = (fields.get("settings") or {}).get("duration")
+    has_reference = any(item.get("type") == "refer_image" for item in fields.get("contents") or ())
+    if row.dialect == "new" and lengths and not has_reference and seconds and str(seconds) not in lengths:
+        return f"Duration only supports {' or '.join(lengths)} seconds when no refer_image is provided"
+    return None
+
+
 def order_of(asked: Asked) -> Order:
-    """What is booked for a request."""
-    source = asked.clip.task if asked.clip else None
-    parent = None
-    if asked.clip and source and asked.endpoint.name in ("video-extend", "video-to-audio"):
-        parent = next(one for one in source.results if one.id == asked.clip.shown).tell(lambda _name: "")
-        parent = {name: parent[name] for name in ("id", "duration")}
+    """What is booked for a request, at the price that the real length of its inputs makes."""
+    name, body, seconds = asked.endpoint.name, asked.body, asked.input_seconds
     return Order(
         asked.endpoint,
-        asked.body,
+        body,
         asked.external_task_id,
-        plan(asked),
-        units_of(asked),
-        _wrong_masks(asked.pictures),
-        parent,
+        plan(asked) if asked.endpoint.work == "task" else (),
+        units=estimate_units(name, body, input_seconds=seconds),
+        usd=estimate_usd(name, body, input_seconds=seconds),
+        fails_with=_wrong_masks(asked.pictures),
+        parent=_parent(asked),
     )
 
 
-def units_of(asked: Asked) -> Decimal | None:
-    """What a request costs, by the real length of its inputs."""
-    return estimate_units(asked.endpoint.name, asked.body, input_seconds=asked.input_seconds)
+def _parent(asked: Asked) -> dict[str, str] | None:
+    """The video of ours that another one is made from."""
+    clip = asked.clip
+    if clip is None or clip.task is None or asked.endpoint.name not in _TELL_THEIR_PARENT:
+        return None
+    return {"id": clip.shown, "duration": f"{clip.seconds:.1f}"}
 
 
 def _like_its_source(asked: Asked) -> Asked:

@@ -84,7 +84,7 @@ class World:
         external = None if drops_id else order.external_task_id
         if external is not None and self._is_taken(account.name, external, now):
             raise duplicate(external)
-        order = replace(order, units=order.units and order.units * self.settings.price_factor)
+        order = order.at_price(self.settings.price_factor)
         self._refuse_unpaid(account, order)
         held = self.slots_held(account.name, order.endpoint.slots)
         if held + order.slots > self.settings.concurrency:
@@ -107,7 +107,7 @@ class World:
         :raises Refusal: 1102 with no units left, 1301 where a script of this very endpoint lets it fail.
         """
         self.advance(now)
-        order = replace(order, units=order.units and order.units * self.settings.price_factor)
+        order = order.at_price(self.settings.price_factor)
         self._refuse_unpaid(account, order)
         script = self._next_script(order.endpoint.name)
         if script.outcome == "fail":

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.simulator.__main__ import main
 from kling_provider.simulator.server import SimulatorServer
 from tests.simulator.simulator_client import Client, until
@@ -46,12 +47,14 @@ def test_it_starts_says_where_and_stops_cleanly(tmp_path: Path, how: signal.Sign
         out, err = process.communicate(timeout=10)
     assert process.returncode == 0
     assert err == ""
-    first, second = out.splitlines()
+    first, second, third = out.splitlines()
     assert first == f"Kling simulator listening on {told['url']}"
     name, _, value = second.removeprefix("export ").partition("=")
     assert name == "AIRFLOW_CONN_KLING_DEFAULT"
     connection = json.loads(value.strip("'"))
     assert (connection["host"], connection["password"]) == (told["url"], "k-1")
+    assert third.startswith("speaks tasks: text2video, ")
+    assert all(name in third for name in ENDPOINTS)
     assert not ready.exists()
 
 

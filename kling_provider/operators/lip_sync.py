@@ -79,7 +79,7 @@ class KlingLipSyncOperator(KlingTypedOperator):
         ``{"video_id": "...", "mode": "text2video", "text": "...", "voice_id": "...", "voice_language": "en"}``
         speaks up to 120 characters; ``voice_language`` is ``zh`` (Kling's default) or ``en``, ``voice_speed`` 0.8
         to 2.0 (default 1.0). ``{"video_id": "...", "mode": "audio2video", "audio_type": "file", "audio_file":
-        <sound>}`` takes a URL, object-storage URI or path, up to 5 MB; ``"audio_type": "url"`` an ``audio_url``.
+        <sound>}`` takes an object-storage URI or a path, up to 5 MB; ``"audio_type": "url"`` an ``audio_url``.
         Required.
     :param callback_url: where Kling posts each change of status; it must reach it from outside.
     """

@@ -27,7 +27,13 @@ from kling_provider.hooks.preparing import PreparedSubmit
 from kling_provider.hooks.submit_flow import Done, NoSlot, Paused, slot_error
 from kling_provider.hooks.work import OnClear, work_of
 from kling_provider.links.kling import KlingVideoLink
-from kling_provider.operators.guards import check_destinations, refuse_constant_id, refuse_equal_ids
+from kling_provider.operators.guards import (
+    WaitsForUpstream,
+    check_destinations,
+    refuse_constant_id,
+    refuse_equal_ids,
+    wait_for_upstream,
+)
 from kling_provider.triggers.kling import KlingPauseTrigger, kill_message, priced
 from kling_provider.triggers.slots import KlingSlotTrigger
 from kling_provider.waiting import TaskRef, WaitsForTask, backstop, positive_seconds, push_ids
@@ -45,7 +51,7 @@ MOST_REFUSALS = 8
 _PICTURE_DATA = re.compile(r"[A-Za-z0-9+/_-]{200,}={0,2}")
 
 
-class KlingSubmitOperator(WaitsForTask, BaseOperator):
+class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
     """Submit a task to Kling; return its task_id.
 
     The task is paid once: a retry or a clear finds the task it made before by its external_task_id, where
@@ -92,6 +98,7 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"request": "json"}
     operator_extra_links = (KlingVideoLink(),)
     ui_color = "#d2e3fc"
+    comes_from_upstream = "request"
 
     def __init__(
         self,
@@ -137,8 +144,9 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         self._submitted: KlingTask | None = None
         self._submitting = ""
         self._estimate: Decimal | None = None
+        self._from_upstream: tuple[str, ...] = ()
         if not hasattr(self, "kling_endpoint"):  # typed operators do it once they have their fields
-            self._check_what_is_literal()
+            self._arguments_are_set()
 
     def __setattr__(self, key: str, value: Any) -> None:
         """Keep picture data out of attributes: Airflow stores templated ones before execute can refuse them."""
@@ -156,11 +164,13 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
         """The request in Kling's own field names, as far as it was given."""
         return self.request
 
-    def _check_what_is_literal(self) -> None:
-        """Refuse, where the DAG is parsed, what no template can make right.
+    def _arguments_are_set(self) -> None:
+        """Note what comes from other tasks, and refuse, where the DAG is parsed, what no template can make right.
 
         :raises KlingBadRequestError: naming field, value, rule and way out.
         """
+        fields = [name for name in self.template_fields if isinstance(getattr(self, name), XComArg)]
+        self._from_upstream = tuple(fields)
         try:
             check_literals(self.endpoint, self.kling_request(), self.validate)
         except InvalidRequest as error:
@@ -171,6 +181,8 @@ class KlingSubmitOperator(WaitsForTask, BaseOperator):
 
         :param context: Airflow's context.
         """
+        for name in self._from_upstream:
+            wait_for_upstream(context, name, getattr(self, name))
         prepared = self._prepare(context)
         self._check_before_the_first_post(context)
         now = time.time()

@@ -44,7 +44,7 @@ class KlingTypedOperator(KlingSubmitOperator):
         """Store the arguments that are Kling's fields, so that they are templated and rendered, and check them."""
         for name in self.kling_fields:
             setattr(self, name, arguments[name])
-        self._check_what_is_literal()
+        self._arguments_are_set()
 
     def kling_request(self) -> Mapping[str, Any]:
         """The request in Kling's own field names, as far as it was given."""

@@ -18,7 +18,7 @@ unexport VIRTUAL_ENV
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-oldest test-live test-live-oldest storm chaos interop lint lint-ruff lint-format lint-types format build lock clean
+.PHONY: help venv demo ui test test-oldest test-live test-live-oldest storm chaos interop reference lint lint-ruff lint-format lint-types format build lock clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-24s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ chaos: $(VENV)/.dev ## 200 videos while everything dies, and the accounts: SEED=
 
 interop: $(VENV)/.dev ## Clients nobody here wrote, unchanged, against the simulator; fetches them, keeps nothing
 	@$(BIN)/python -m scripts.interop
+
+reference: $(VENV)/.demo ## Write docs/api/ anew, from the tables in kling_provider/api
+	$(BIN)/python -m kling_provider.api --markdown docs/api
 
 test-live: $(VENV)/.dev ## The tests that need a live scheduler and triggerer
 	$(BIN)/python -m pytest -m live $(ARGS)

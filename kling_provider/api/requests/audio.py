@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from kling_provider.api.requests.parts import (
     Default,
     Id,
     KlingRequest,
-    MediaUrl,
     OneDecimal,
+    OneVideo,
     Speed,
     TaskRequest,
-    exactly_one,
 )
 
 MAX_SPEECH = 1000
@@ -29,23 +28,15 @@ class TextToAudioRequest(TaskRequest):
     duration: Annotated[float, Field(ge=3.0, le=10.0), OneDecimal]
 
 
-class VideoToAudioRequest(TaskRequest):
+class VideoToAudioRequest(OneVideo, TaskRequest):
     """Sound for a silent video of 3 to 20 s (``POST /v1/audio/video-to-audio``).
 
     ``video_id`` is a ``videos[].id`` of a result that is at most 30 days old.
     """
 
-    video_id: Id | None = None
-    video_url: MediaUrl | None = None
     sound_effect_prompt: SoundPrompt | None = None
     bgm_prompt: SoundPrompt | None = None
     asmr_mode: Annotated[bool | None, Default(False)] = None
-
-    @model_validator(mode="after")
-    def _one_video(self) -> Self:
-        """Exactly one of ``video_id`` and ``video_url``."""
-        exactly_one(self, "video_id", "video_url")
-        return self
 
 
 class TtsRequest(KlingRequest):

@@ -13,7 +13,7 @@ from kling_provider.api.requests.parts import (
     Inner,
     Json,
     KlingRequest,
-    MediaUrl,
+    OneVideo,
     Sound,
     Speed,
     WatermarkedRequest,
@@ -28,20 +28,11 @@ MAX_SPOKEN_TEXT = 120
 Volume = Annotated[float, Field(ge=0, le=2)]
 
 
-class IdentifyFaceRequest(KlingRequest):
+class IdentifyFaceRequest(OneVideo, KlingRequest):
     """Find the faces of a video of 2 to 60 s (``POST /v1/videos/identify-face``).
 
     ``video_id`` is a ``videos[].id`` of a result that is at most 30 days old.
     """
-
-    video_id: Id | None = None
-    video_url: MediaUrl | None = None
-
-    @model_validator(mode="after")
-    def _one_video(self) -> Self:
-        """Exactly one of ``video_id`` and ``video_url``."""
-        exactly_one(self, "video_id", "video_url")
-        return self
 
 
 class FaceChoice(Inner):
@@ -80,15 +71,13 @@ class AdvancedLipSyncRequest(WatermarkedRequest):
     face_choose: Annotated[list[FaceChoice], Json, Field(min_length=1, max_length=1)]
 
 
-class LipSyncInput(Inner):
+class LipSyncInput(OneVideo, Inner):
     """A video, and a text to be spoken or a sound.
 
     ``text2video`` speaks ``text`` with ``voice_id``; ``audio2video`` takes a sound, of ``audio_type`` ``file`` or
     ``url``.
     """
 
-    video_id: Id | None = None
-    video_url: MediaUrl | None = None
     mode: Literal["text2video", "audio2video"]
     text: Annotated[str | None, Field(max_length=MAX_SPOKEN_TEXT)] = None
     voice_id: Id | None = None
@@ -97,12 +86,6 @@ class LipSyncInput(Inner):
     audio_type: Literal["file", "url"] | None = None
     audio_file: Sound | None = None
     audio_url: WebAddress | None = None
-
-    @model_validator(mode="after")
-    def _one_video(self) -> Self:
-        """Exactly one of ``video_id`` and ``video_url``."""
-        exactly_one(self, "video_id", "video_url")
-        return self
 
     @model_validator(mode="after")
     def _a_mode_has_its_own_fields(self) -> Self:

@@ -15,13 +15,12 @@ from kling_provider.api.requests.parts import (
     ImageItem,
     Json,
     KlingRequest,
-    MediaUrl,
     ModelName,
+    OneVideo,
     Part,
     Prompt,
     Seconds,
     WatermarkedRequest,
-    exactly_one,
 )
 
 #: Points on one frame. A session takes up to 10 frames.
@@ -32,20 +31,11 @@ PICTURES_OF_AN_EDIT = {"addition": (1, 2), "swap": (1, 1), "removal": (0, 0)}
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class InitSelectionRequest(KlingRequest):
+class InitSelectionRequest(OneVideo, KlingRequest):
     """Begin a session for a video of 2-5 or 7-10 s (``POST /v1/videos/multi-elements/init-selection``).
 
     ``video_id`` is a ``videos[].id`` of a result that is at most 30 days old.
     """
-
-    video_id: Id | None = None
-    video_url: MediaUrl | None = None
-
-    @model_validator(mode="after")
-    def _one_video(self) -> Self:
-        """Exactly one of ``video_id`` and ``video_url``."""
-        exactly_one(self, "video_id", "video_url")
-        return self
 
 
 class FramePoint(Part):

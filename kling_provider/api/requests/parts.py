@@ -320,6 +320,19 @@ class ImageItem(Part):
     image: Picture
 
 
+class OneVideo(Part):
+    """A video by the ``videos[].id`` of a result that is at most 30 days old, or by its URL."""
+
+    video_id: Id | None = None
+    video_url: MediaUrl | None = None
+
+    @model_validator(mode="after")
+    def _one_video(self) -> Self:
+        """Exactly one of ``video_id`` and ``video_url``."""
+        exactly_one(self, "video_id", "video_url")
+        return self
+
+
 class WatermarkInfo(Part):
     """Whether a watermarked copy is made as well."""
 

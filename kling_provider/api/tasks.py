@@ -98,6 +98,11 @@ class KlingTask:
     request_id: str | None = None
 
     @property
+    def name(self) -> str:
+        """What tells it from all others: its id, or for an answer without one, Kling's request_id."""
+        return self.task_id or self.request_id or ""
+
+    @property
     def is_terminal(self) -> bool:
         """Whether nothing changes any more."""
         return self.status in (SUCCEED, FAILED)

@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -25,8 +24,9 @@ from airflow.providers.common.compat.sdk import (
     ObjectStoragePath,
 )
 
+from kling_provider.api.endpoints import endpoint_for
 from kling_provider.api.errors import shorten, show
-from kling_provider.api.tasks import FAILED, KlingTask
+from kling_provider.api.tasks import FAILED, KlingFile, KlingTask
 from kling_provider.exceptions import (
     KlingBadRequestError,
     KlingStorageError,
@@ -49,15 +49,6 @@ _PART_PREFIX = ".kling-"
 _HOST = _FILE_NAME.sub("_", socket.gethostname())[:64]
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One file of a result."""
-
-    media_id: str
-    url: str
-    duration: float | None
-
-
 class KlingToObjectStorageOperator(WaitsForUpstream, BaseOperator):
     """Store every file of a finished task, verified, and return a manifest.
 
@@ -70,8 +61,8 @@ class KlingToObjectStorageOperator(WaitsForUpstream, BaseOperator):
     :param destination: folder as a URI of object storage or a path, for example
         ``s3://bucket/{{ ds }}/`` (templated).
     :param endpoint: endpoint of the task, where its id is given alone (templated).
-    :param filename: name of each file; may hold ``{task_id}``, ``{media_id}``, ``{index}`` and
-        ``{extension}`` (templated).
+    :param filename: name of each file; may hold ``{task_id}`` (of an answer without one, Kling's request_id),
+        ``{media_id}``, ``{index}`` and ``{extension}`` (templated).
     :param kling_conn_id: Airflow connection of type ``kling`` (templated).
     :param storage_conn_id: Airflow connection of the destination, if it needs one (templated).
     :param max_bytes: what one file may hold at most.
@@ -132,10 +123,10 @@ class KlingToObjectStorageOperator(WaitsForUpstream, BaseOperator):
         """
         self.wait_for_upstream(context)
         task = self._finished_task()
-        items = _items(task)
+        items = task.files
         if not items:
             raise KlingBadRequestError(
-                f"Task {task.task_id} of {task.endpoint} (status {task.status}) has no files to store. Wait for "
+                f"Task {task.name} of {task.endpoint} (status {task.status}) has no files to store. Wait for "
                 "it with KlingTaskSensor first.",
                 endpoint=task.endpoint,
                 task_id=task.task_id,
@@ -143,7 +134,7 @@ class KlingToObjectStorageOperator(WaitsForUpstream, BaseOperator):
         names = {str(self._path(task, index, item, "")) for index, item in enumerate(items)}
         if len(names) < len(items):
             raise KlingBadRequestError(
-                f"filename={show(self.filename, 80)} gives several of the {len(items)} files of task {task.task_id} "
+                f"filename={show(self.filename, 80)} gives several of the {len(items)} files of task {task.name} "
                 "the same name. Put {index} or {media_id} into it.",
                 endpoint=task.endpoint,
                 task_id=task.task_id,
@@ -167,21 +158,21 @@ class KlingToObjectStorageOperator(WaitsForUpstream, BaseOperator):
             task = self.hook.get_task(ref.task_id, endpoint=ref.endpoint)
         if task.status == FAILED:
             raise KlingTaskFailedError(
-                f"Task {task.task_id} of {task.endpoint} failed ({task.status_message or 'no reason told'}); there "
+                f"Task {task.name} of {task.endpoint} failed ({task.status_message or 'no reason told'}); there "
                 "is nothing to store.",
                 endpoint=task.endpoint,
                 task_id=task.task_id,
             )
         return task
 
-    def _store(self, task: KlingTask, index: int, item: _Item) -> dict[str, Any]:
+    def _store(self, task: KlingTask, index: int, item: KlingFile) -> dict[str, Any]:
         try:
             return self._fetch_and_put(task, index, item)
         except AirflowException:
             raise
         except Exception as error:  # disk full, no right, no bucket: every store has its own classes
             raise KlingStorageError(
-                f"Task {task.task_id} of {task.endpoint} could not be stored in {show(self.destination, 120)}: "
+                f"Task {task.name} of {task.endpoint} could not be stored in {show(self.destination, 120)}: "
                 f"{type(error).__name__}: {shorten(error, 300)}. No half file is left. The video is still at Kling "
                 f"({self.hook.config.gateway.result_ttl_days:g} days from its end); once the destination, its "
                 "rights or its space are right, a retry or a clear fetches it again, which costs nothing.",
@@ -189,7 +180,7 @@ class KlingToObjectStorageOperator(WaitsForUpstream, BaseOperator):
                 task_id=task.task_id,
             )
 
-    def _fetch_and_put(self, task: KlingTask, index: int, item: _Item) -> dict[str, Any]:
+    def _fetch_and_put(self, task: KlingTask, index: int, item: KlingFile) -> dict[str, Any]:
         stored = self._stored(task, index, item)
         if stored is not None:
             path, media = stored
@@ -202,7 +193,7 @@ class KlingToObjectStorageOperator(WaitsForUpstream, BaseOperator):
                 media = recognise(file)
             except NotMedia as error:
                 raise KlingUnreadableResponseError(
-                    f"What was fetched for task {task.task_id} of {task.endpoint} {error}. Nothing was stored; the "
+                    f"What was fetched for task {task.name} of {task.endpoint} {error}. Nothing was stored; the "
                     "video is still at Kling, and a retry fetches it again.",
                     endpoint=task.endpoint,
                     task_id=task.task_id,
@@ -213,20 +204,22 @@ class KlingToObjectStorageOperator(WaitsForUpstream, BaseOperator):
         self.log.info("Stored %s (%s bytes, sha256 %s).", entry["uri"], entry["bytes"], entry["sha256"])
         return entry
 
-    def _download(self, task: KlingTask, index: int, item: _Item) -> Any:
+    def _download(self, task: KlingTask, index: int, item: KlingFile) -> Any:
         from kling_provider.transfers.download import Download
 
         def fresh_url() -> str:
-            items = _items(self.hook.get_task(task.task_id, endpoint=task.endpoint))
+            if endpoint_for(task.endpoint).work == "call":  # no query gives its answer again
+                return item.url
+            items = self.hook.get_task(task.task_id, endpoint=task.endpoint).files
             same = [new.url for new in items if new.media_id == item.media_id]
             return same[0] if same else items[index].url if index < len(items) else item.url
 
         return Download(self.hook.config, item.url, fresh_url, self.max_bytes)
 
-    def _path(self, task: KlingTask, index: int, item: _Item, extension: str) -> ObjectStoragePath:
+    def _path(self, task: KlingTask, index: int, item: KlingFile, extension: str) -> ObjectStoragePath:
         try:
             name = self.filename.format(
-                task_id=_FILE_NAME.sub("_", task.task_id),
+                task_id=_FILE_NAME.sub("_", task.name),
                 media_id=_FILE_NAME.sub("_", item.media_id),
                 index=index,
                 extension=extension,
@@ -246,13 +239,15 @@ class KlingToObjectStorageOperator(WaitsForUpstream, BaseOperator):
             )
         return storage_path(folder.rstrip("/") + "/" + name, self.storage_conn_id)
 
-    def _stored(self, task: KlingTask, index: int, item: _Item) -> tuple[ObjectStoragePath, MediaType] | None:
+    def _stored(
+        self, task: KlingTask, index: int, item: KlingFile
+    ) -> tuple[ObjectStoragePath, MediaType] | None:
         """Find the file where an earlier try put it. Files appear whole, so one that is there is whole.
 
         Only under a name that no other task's file has: a ``latest.mp4`` may be the video of yesterday.
         """
         if not {"{task_id}", "{media_id}"} & set(re.findall(r"{\w+}", self.filename)) and (
-            task.task_id not in f"{self.destination}/{self.filename}"
+            task.name not in f"{self.destination}/{self.filename}"
         ):
             return None
         for extension in ("mp4", "png", "jpg", "mp3", "wav"):
@@ -345,20 +340,8 @@ class KlingToObjectStorageOperator(WaitsForUpstream, BaseOperator):
                 self.log.warning("No asset event for %s: %s", entry["uri"], error)
 
 
-def _items(task: KlingTask) -> list[_Item]:
-    """Every file of a result; media without an id are named by their position."""
-    videos = [_Item(video.id or str(at), video.url, video.duration) for at, video in enumerate(task.videos)]
-    others = [
-        _Item(f"{item.get('id') or item.get('index') or at}{key.removeprefix('url')}", str(item[key]), None)
-        for at, item in enumerate((*task.images, *task.audios))
-        for key in item
-        if (key == "url" or key.startswith("url_")) and item[key]
-    ]
-    return videos + others
-
-
 def _entry(
-    task: KlingTask, item: _Item, path: ObjectStoragePath, file: BinaryIO, media: MediaType
+    task: KlingTask, item: KlingFile, path: ObjectStoragePath, file: BinaryIO, media: MediaType
 ) -> dict[str, Any]:
     digest = hashlib.sha256()
     file.seek(0)

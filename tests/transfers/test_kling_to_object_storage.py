@@ -126,7 +126,31 @@ def test_pictures_and_sounds_are_stored_too(local, host, tmp_path):
     task = KlingTask("t-1", "text2video", "succeed", images=images, audios=audios).to_dict()
     manifest = store(task, tmp_path)
     assert [entry["media_type"] for entry in manifest] == ["image/png", "audio/mpeg", "audio/wav"]
-    assert files(tmp_path) == ["t-1-0.png", "t-1-s1_mp3.mp3", "t-1-s1_wav.wav"]
+    assert files(tmp_path) == ["t-1-image-0.png", "t-1-s1-mp3.mp3", "t-1-s1-wav.wav"]
+
+
+def test_answers_without_an_id_do_not_take_each_other_s_files(local, host, tmp_path):
+    host.script = [{"body": b"\x89PNG\r\n\x1a\n" + bytes([number]) * 50} for number in range(3)]
+    images = ({"type": "object_seg", "url": f"{host.url}/a"},)
+    answers = [
+        KlingTask("", "image-recognize", "succeed", images=images, request_id=f"r-{number}").to_dict()
+        for number in range(2)
+    ]
+    stored = [store(answer, tmp_path)[0] for answer in (*answers, answers[0])]
+    assert [entry["uri"].rpartition("/")[2] for entry in stored] == [
+        "r-0-image-0.png",
+        "r-1-image-0.png",
+        "r-0-image-0.png",
+    ]
+    assert stored[0]["sha256"] == stored[2]["sha256"] != stored[1]["sha256"]
+
+
+def test_the_files_of_an_answer_have_no_fresh_address(local, host, tmp_path):
+    host.script = [{"status": 403}] * 9
+    audios = ({"id": "a", "url": f"{host.url}/a"},)
+    task = KlingTask("7", "tts", "succeed", audios=audios, request_id="r").to_dict()
+    with pytest.raises(KlingServerError, match="HTTP 403"):
+        store(task, tmp_path)
 
 
 # --- what may be given as task ------------------------------------------------------------------------
@@ -409,8 +433,8 @@ def test_videos_without_an_id_are_named_by_their_position(local, host, tmp_path)
     task = told(host, "a", "b")
     for entry in task["videos"]:
         entry["id"] = ""
-    assert [entry["media_id"] for entry in store(task, tmp_path)] == ["0", "1"]
-    assert files(tmp_path) == ["t-1-0.mp4", "t-1-1.mp4"]
+    assert [entry["media_id"] for entry in store(task, tmp_path)] == ["video-0", "video-1"]
+    assert files(tmp_path) == ["t-1-video-0.mp4", "t-1-video-1.mp4"]
 
 
 # --- events -------------------------------------------------------------------------------------------

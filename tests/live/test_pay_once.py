@@ -20,8 +20,10 @@ pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
 
 MORE = """
 from datetime import datetime, timedelta
-from airflow.sdk import DAG
+from pathlib import Path
+from airflow.sdk import DAG, Variable, task, task_group
 from kling_provider.operators.kling import KlingTextToVideoOperator
+from kling_provider.sensors.kling import KlingTaskSensor
 
 with DAG("equal", schedule=None, start_date=datetime(2026, 1, 1)):
     KlingTextToVideoOperator.partial(task_id="video", prompt="twins").expand(idempotency_key=["a", "b", "a"])
@@ -38,7 +40,24 @@ with DAG("unseen", schedule=None, start_date=datetime(2026, 1, 1)):
     KlingTextToVideoOperator(
         task_id="video", prompt="a boat", kling_conn_id="unseen", retries=2, retry_delay=timedelta(seconds=1)
     )
+with DAG("steps", schedule=None, start_date=datetime(2026, 1, 1)):
+
+    @task
+    def prompts():
+        return sorted(path.name for path in Path(Variable.get("kling_pictures")).iterdir())
+
+    @task_group
+    def clip(prompt):
+        submit = KlingTextToVideoOperator(task_id="submit", prompt=prompt, idempotency_key=prompt)
+        KlingTaskSensor(task_id="deferred", kling_task_id=submit.kling_task)
+        KlingTaskSensor(
+            task_id="rescheduled", kling_task_id=submit.kling_task, deferrable=False, mode="reschedule"
+        )
+
+    clip.expand(prompt=prompts())
 """
+#: What a task says that Airflow started before its upstream.
+TOO_EARLY = "Airflow started this task before its upstream was done"
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +107,50 @@ def test_a_picture_at_the_head_of_a_cleared_batch_costs_one_video(
     assert len(kling.charges) == 4
     assert airflow.xcom("kling_batch", run_id, "report")["videos"] == 4
     assert len(list((folder / "videos").rglob("*.mp4"))) == 4
+
+
+def test_a_picture_at_the_end_of_a_cleared_batch_is_stored_although_airflow_starts_its_store_too_early(
+    airflow: PrivateAirflow, kling: SimulatorServer, folder: Path
+) -> None:
+    run_id = airflow.trigger("kling_batch")
+    succeed(airflow, "kling_batch", run_id, 180)
+    before, paid = airflow.xcom("kling_batch", run_id, "report")["videos"], len(kling.charges)
+    shutil.copy(folder / "pictures" / "b.jpg", folder / "pictures" / "y.jpg")
+    made = len(kling.tasks)
+    kling.next_task("stuck")  # the others are found, and their stores get ready
+    airflow.clear("kling_batch", run_id, ["list_pictures"], include_downstream=True)
+    until(lambda: ("clip.store", before, "up_for_reschedule") in places(airflow, "kling_batch", run_id), 180)
+    until(lambda: len(kling.tasks) == made + 1, 60)
+    kling.finish(kling.tasks[-1].task_id)
+    succeed(airflow, "kling_batch", run_id, 180)
+    assert TOO_EARLY in airflow.task_log("kling_batch", run_id, "clip.store", map_index=before)
+    assert len(kling.charges) == paid + 1
+    report = airflow.xcom("kling_batch", run_id, "report")
+    assert report["videos"] == before + 1
+    assert all(Path(uri.removeprefix("file://")).exists() for uri in report["uris"])
+    assert places(airflow, "kling_batch", run_id)["clip.store", before, "success"] == 1
+
+
+def test_a_prompt_at_the_end_of_a_cleared_batch_is_waited_for_in_three_steps_too(
+    airflow: PrivateAirflow, kling: SimulatorServer, folder: Path
+) -> None:
+    run_id = airflow.trigger("steps")
+    succeed(airflow, "steps", run_id, 180)
+    before, paid = len(list((folder / "pictures").iterdir())), len(kling.charges)
+    shutil.copy(folder / "pictures" / "b.jpg", folder / "pictures" / "z.jpg")
+    kling.fault("latency", method="POST", seconds=40)
+    airflow.clear("steps", run_id, ["prompts"], include_downstream=True)
+    succeed(airflow, "steps", run_id, 240)
+    for name in ("clip.deferred", "clip.rescheduled"):
+        assert TOO_EARLY in airflow.task_log("steps", run_id, name, map_index=before)
+        assert places(airflow, "steps", run_id)[name, before, "success"] == 1
+    assert len(kling.charges) == paid + 1
+
+
+def places(airflow: PrivateAirflow, dag_id: str, run_id: str) -> dict[tuple[str, int, str], int]:
+    """Try number of each task, map index and state."""
+    instances = airflow.task_instances(dag_id, run_id)
+    return {(ti["task_id"], ti["map_index"], ti["state"]): ti["try_number"] for ti in instances}
 
 
 def test_a_task_that_is_cleared_while_it_waits_is_found_again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -358,6 +359,37 @@ def test_a_charge_that_is_not_the_list_price_is_found_and_summed() -> None:
 def test_the_row_says_enough_to_ask_the_price_list(told: dict[str, Any], units: str) -> None:
     estimates = audit([bill("1", units, **told)], [task("1", 1)], {"1"}).estimates
     assert (estimates.compared, estimates.differences) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "told", "units"),
+    [
+        ("motion-control", {"model_name": "kling-v3", "duration": "8.04", "video_sound": "original"}, "7.2"),
+        ("avatar", {"resolution": "1080p", "duration": "12.4"}, "9.6"),
+        ("video-extend", {"model_name": "kling-v1", "duration": "4.5"}, "1"),
+        ("advanced-lip-sync", {"duration": "5.04"}, "0.5"),
+        ("text2video", {"resolution": "1080p", "voice_control": "on"}, "5"),  # it has no voices: sound alone
+    ],
+)
+def test_the_price_is_that_of_the_endpoint(endpoint: str, told: dict[str, Any], units: str) -> None:
+    paid = replace(task("1", 1), endpoint=endpoint)
+    estimates = audit([bill("1", units, **told)], [paid], {"1"}).estimates
+    assert (estimates.compared, estimates.differences) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "told"),
+    [
+        ("omni-video", {"model_name": "kling-v3-omni"}),  # with a reference video or without
+        ("images/generations", {"model_name": "kling-v3"}),  # of how many pictures
+        ("image2video", {"video_sound": "humming"}),
+        ("image2video", {"duration": "0"}),
+    ],
+)
+def test_where_a_row_does_not_tell_the_price_nothing_is_compared(endpoint: str, told: dict[str, Any]) -> None:
+    paid = replace(task("1", 1), endpoint=endpoint)
+    estimates = audit([bill("1", "99", **told)], [paid], {"1"}).estimates
+    assert (estimates.compared, estimates.without_price) == (0, 1)
 
 
 def test_a_task_paid_from_two_packs_is_compared_as_one() -> None:

@@ -414,6 +414,26 @@ def test_a_request_goes_from_its_operator_to_kling_and_comes_back_as_its_result(
 
 
 @pytest.mark.parametrize(
+    ("endpoint", "new", "model"),
+    [
+        ("text2video", "text-to-video/kling-3.0", {"model_name": "kling-v3"}),
+        ("image2video", "image-to-video/kling-2.6", {"model_name": "kling-v2-6"}),
+        ("omni-video", "omni-video/kling-o1", {"model_name": "kling-video-o1"}),
+        ("motion-control", "motion-control/kling-3.0", {}),
+    ],
+)
+def test_the_same_arguments_can_be_sent_in_the_new_dialect(
+    endpoint: str, new: str, model: dict[str, Any], chain: Chain
+) -> None:
+    result, pushed = chain.run(endpoint, {**EXAMPLES[endpoint], **model, "dialect": "new"})
+    (body,) = chain.bodies(new)
+    assert is_derived(body["options"]["external_task_id"])
+    assert chain.bodies(endpoint) == []
+    assert result["endpoint"] == pushed["kling_task"]["endpoint"] == new
+    assert result["videos"][0]["url"] == pushed["video_url"]
+
+
+@pytest.mark.parametrize(
     ("endpoint", "before", "method"),
     [
         ("advanced-presets-elements", None, "GET"),

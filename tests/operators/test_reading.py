@@ -143,6 +143,13 @@ def test_tasks_of_the_new_dialect_are_told_by_their_ids(form: str, kling_simulat
     assert {task["task_id"] for task in told} == set(made)
 
 
+def test_the_list_of_the_new_dialect_has_pages_too(kling_simulator: SimulatorServer) -> None:
+    made = make(3, "text-to-video/kling-3.0")
+    pages = [read("text-to-video/kling-3.0", {"pageNum": number, "pageSize": 2}) for number in (1, 2, 3)]
+    assert [len(page) for page in pages] == [2, 1, 0]
+    assert {task["task_id"] for page in pages for task in page} == set(made)
+
+
 def test_another_connection_is_used(
     kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import XComArg
+
 from kling_provider.api.endpoints import check_id
 from kling_provider.api.errors import Failure, InvalidRequest, shorten, show
 from kling_provider.api.polling import (
@@ -104,6 +106,14 @@ class WaitsForTask:
     timeout: float
     #: Set when the wait is over; what the link in the UI shows.
     finished_video_url: str | None = None
+
+    @property
+    def output(self) -> Any:
+        """What the task returns, for a next one; ``output["video_url"]`` is what it pushes under that name.
+
+        Airflow's own has a type that is neither indexed nor fits any argument.
+        """
+        return XComArg(self)  # type: ignore[call-overload]
 
     @property
     def hook(self) -> KlingHook:

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import airflow
 import pytest
 import requests
+from packaging.version import Version
 
 from kling_provider.api.identity import TaskIdentity, digest_request, external_task_id
 from kling_provider.hooks.kling import KlingHook
@@ -26,6 +28,10 @@ def metadata_database() -> None:
     """A migrated database in the tests' Airflow home, with the pool that kling_batch needs."""
     for command in (["db", "migrate"], ["pools", "set", "kling", "5", "slots", "--include-deferred"]):
         subprocess.run([sys.executable, "-m", "airflow", *command], check=True, capture_output=True)
+
+
+#: Before it, nothing remembers what is answered at once, and a clear of it sends nothing.
+HAS_TASK_STATE = Version(airflow.__version__) >= Version("3.3")
 
 
 @pytest.fixture
@@ -53,7 +59,11 @@ def load(name: str) -> Any:
 
 def run(dag: Any, **conf: Any) -> dict[str, Any]:
     """Run a DAG in this process; give the return values of its tasks."""
-    done = dag.test(run_conf=conf or None)
+    return values_of(dag.test(run_conf=conf or None))
+
+
+def values_of(done: Any) -> dict[str, Any]:
+    """The return values of the tasks of a run that went well."""
     instances = done.get_task_instances()
     assert {ti.task_id: str(ti.state) for ti in instances if str(ti.state) != "success"} == {}
     values: dict[str, Any] = {}
@@ -61,6 +71,28 @@ def run(dag: Any, **conf: Any) -> dict[str, Any]:
         value = stored_xcom(ti)
         values[ti.task_id] = value if ti.map_index < 0 else [*values.get(ti.task_id, []), value]
     return values
+
+
+def run_cleared(dag: Any, done: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clear every task of a run that is over, and run it again, as a person does in the UI."""
+
+    def same_run(*, dag: Any, session: Any, **_: Any) -> Any:
+        again = session.merge(done)
+        again.dag = dag
+        again.clear_number += 1
+        again.set_state("running")
+        session.commit()
+        return again
+
+    where = (
+        "airflow.models.dagrun.get_or_create_dagrun"  # dag.test() clears the run of that date before it asks
+    )
+    if not hasattr(airflow.models.dagrun, "get_or_create_dagrun"):  # before Airflow 3.2
+        where = "airflow.models.dag._get_or_create_dagrun"
+    monkeypatch.setattr(where, same_run)
+    again = dag.test(logical_date=done.logical_date, run_after=done.run_after)
+    assert again.run_id == done.run_id
+    assert {str(ti.state) for ti in again.get_task_instances()} == {"success"}
 
 
 def stored_xcom(ti: Any) -> Any:
@@ -86,12 +118,17 @@ def stored_xcom(ti: Any) -> Any:
     return deserialize(row)
 
 
-def check_file(entry: dict[str, Any], folder: Path) -> None:
+#: How a file of each kind begins, and after how many bytes.
+BEGINNINGS = {"video/mp4": (4, b"ftyp"), "image/png": (0, b"\x89PNG"), "audio/mpeg": (0, b"ID3")}
+
+
+def check_file(entry: dict[str, Any], folder: Path, media_type: str = "video/mp4") -> None:
     path = Path(entry["uri"].removeprefix("file://"))
     assert path.is_relative_to(folder)
     data = path.read_bytes()
     assert (len(data), hashlib.sha256(data).hexdigest()) == (entry["bytes"], entry["sha256"])
-    assert data[4:8] == b"ftyp"
+    at, beginning = BEGINNINGS[media_type]
+    assert (entry["media_type"], data[at:].startswith(beginning)) == (media_type, True)
 
 
 @pytest.mark.parametrize("name", ["kling_image_to_video", "kling_text_to_video"])
@@ -209,6 +246,99 @@ def test_a_batch_that_cannot_pay_for_one_video_stops_politely(
     assert str(done.state) == "success"
     states = {ti.task_id: str(ti.state) for ti in done.get_task_instances()}
     assert states["report"] == "skipped"
+    assert kling_simulator.creates == []
+
+
+#: DAG -> what it submits to, in order; which tasks store what.
+PIPELINES: dict[str, tuple[list[str], dict[str, str]]] = {
+    "kling_product_clips": (
+        ["kolors-virtual-try-on"] * 2 + ["image2video"] * 2 + ["tts"] * 2,
+        {"product.store_clip": "video/mp4", "product.store_voice": "audio/mpeg"},
+    ),
+    "kling_presenter": (
+        ["tts", "avatar", "identify-face", "tts", "advanced-lip-sync"],
+        {"store": "video/mp4", "store_second": "video/mp4"},
+    ),
+    "kling_story": (
+        ["text2video", "omni-video"],
+        {"store_first": "video/mp4", "store_following": "video/mp4"},
+    ),
+    "kling_pictures_to_videos": (
+        ["images/generations", "image2video", "image2video"],
+        {"store_pictures": "image/png", "moving.store": "video/mp4"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_each_step_hands_its_result_to_the_next_and_a_clear_of_all_pays_nothing_again(
+    name: str,
+    metadata_database: None,
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    stored: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, stores = PIPELINES[name]
+    done = load(name).test()
+    values = values_of(done)
+    files = [(entry, media_type) for task_id, media_type in stores.items() for entry in flat(values[task_id])]
+    for entry, media_type in files:
+        check_file(entry, stored, media_type)
+    assert sorted(path for path in stored.rglob("*") if path.is_file()) == sorted(
+        Path(entry["uri"].removeprefix("file://")) for entry, _ in files
+    )
+    assert [task.endpoint for task in kling_simulator.tasks] == asked
+
+    if "tts" in asked and not HAS_TASK_STATE:
+        return
+    paid = len(kling_simulator.charges)
+    run_cleared(load(name), done, monkeypatch)
+    assert (len(kling_simulator.creates), len(kling_simulator.charges)) == (len(asked), paid)
+
+
+def flat(values: Any) -> list[dict[str, Any]]:
+    return [entry for value in values for entry in (value if isinstance(value, list) else [value])]
+
+
+def test_products_are_chosen_spoken_of_and_stored_under_their_names(
+    metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path
+) -> None:
+    values = run(load("kling_product_clips"), clothes=["striped-shirt.jpg"], voice_id="829000000000000013")
+    names = [
+        Path(entry["uri"]).name
+        for task_id in ("product.store_clip", "product.store_voice")
+        for entry in flat(values[task_id])
+    ]
+    assert [(name.startswith("striped-shirt-"), name[-4:]) for name in names] == [
+        (True, ".mp4"),
+        (True, ".mp3"),
+    ]
+    assert kling_simulator.creates[-1].body == {
+        "text": "New in our shop today: the striped shirt. Come and see it.",
+        "voice_id": "829000000000000013",
+        "voice_language": "en",
+    }
+
+
+@pytest.mark.parametrize(
+    ("shots", "seconds"),
+    [([("a", 1), ("b", 1)], "'2'"), ([("a", 10), ("b", 6)], "'16'")],
+    ids=["short", "long"],
+)
+def test_a_story_that_is_too_short_or_too_long_costs_nothing(
+    shots: list[tuple[str, int]],
+    seconds: str,
+    metadata_database: None,
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    stored: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = [{"prompt": prompt, "seconds": length} for prompt, length in shots]
+    done = load("kling_story").test(run_conf={"shots": told})
+    assert str(done.state) == "failed"
+    assert f"duration={seconds}" in capsys.readouterr().out
     assert kling_simulator.creates == []
 
 
@@ -381,7 +511,11 @@ def test_every_example_is_read_without_errors_and_does_nothing_while_it_is() -> 
         "kling_batch",
         "kling_image_to_video",
         "kling_one_step",
+        "kling_pictures_to_videos",
+        "kling_presenter",
+        "kling_product_clips",
         "kling_reconcile",
+        "kling_story",
         "kling_text_to_video",
     ]
     for name in names:

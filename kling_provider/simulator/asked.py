@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from kling_provider.api.billing import MODES
-from kling_provider.api.capabilities import models_at
+from kling_provider.api.capabilities import Model, models_at
 from kling_provider.api.dialects import external_id_in
 from kling_provider.api.endpoints import Endpoint
 from kling_provider.simulator.film import Film
@@ -25,6 +24,8 @@ UNSEEN_SIZE = (1280, 720)
 #: Length of a sound that nobody has heard.
 UNHEARD_SECONDS = 5.0
 
+#: Stands in where an endpoint has no choice of models.
+_ANY_MODEL = Model("", {})
 _RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9")
 
 
@@ -147,20 +148,12 @@ class Asked:
 
     def height(self) -> int:
         """Shorter side of the film."""
-        model = models_at(self.endpoint.name).get(self.model_name)
-        heights = dict(model.heights) if model else {}
-        usual = {
-            name: int(resolution.removesuffix("p"))
-            for resolution, name in MODES.items()
-            if resolution != "4k"
-        }
-        known = {**usual, "4k": 2160, **heights}
-        return known.get(self.quality) or next(iter(heights.values()), 720)
+        model = models_at(self.endpoint.name).get(self.model_name, _ANY_MODEL)
+        return model.heights.get(self.quality) or next(iter(model.heights.values()))
 
-    def fps(self, default: int = 24) -> int:
+    def fps(self) -> int:
         """Frames per second."""
-        model = models_at(self.endpoint.name).get(self.model_name)
-        return model.fps if model else default
+        return models_at(self.endpoint.name).get(self.model_name, _ANY_MODEL).fps
 
     def picture(self, *labels: str) -> Picture | None:
         """The first of these pictures that is there; a label may end in ``*``."""

@@ -12,12 +12,14 @@ from kling_provider.api.billing import BILLING_PATHS, MAX_ROWS, MODES, SOUNDS
 from kling_provider.api.capabilities import DEFAULT_DURATION, DEFAULT_MODE
 from kling_provider.api.tasks import SUCCEED
 from kling_provider.simulator.accounts import Account
+from kling_provider.simulator.costs import PACK_UNITS
 from kling_provider.simulator.listing import checked_page
 from kling_provider.simulator.paging import cut, seconds_of
 from kling_provider.simulator.refusals import Refusal
 from kling_provider.simulator.simulation import Simulation
 from kling_provider.simulator.tasks import SimTask
 from kling_provider.simulator.validation import read_body
+from kling_provider.simulator.world import pack_of
 
 #: Without a begin, Kling tells the last thirty days.
 DEFAULT_SECONDS = 30 * 86400
@@ -35,11 +37,12 @@ async def billing(simulation: Simulation, kind: str, request: Request, account: 
         skew = simulation.settings.clock_skew
         start, end = seconds_of(body, simulation.now + skew, DEFAULT_SECONDS)
         charged = _charged(simulation, account, kind, start - skew, end - skew)
+        before = _left_before(simulation, charged)
         for wanted in body.get("filters") or ():
             passes = _filter(wanted, account)
             charged = [task for task in charged if passes(task)]
         page, cursor = cut(charged, body.get("cursor"), body.get("limit") or MAX_ROWS)
-        rows = [_row(task, kind, account, skew) for task in page]
+        rows = [_row(task, kind, account, skew, before[task.task_id]) for task in page]
     return {
         "result": {"detail": rows, "count": len(rows)},
         "next_cursor": cursor,
@@ -63,6 +66,17 @@ def _charged(simulation: Simulation, account: Account, kind: str, start: float, 
     )
 
 
+def _left_before(simulation: Simulation, charged: list[SimTask]) -> dict[str, Decimal]:
+    """What was left in the pack that paid, before each deduction."""
+    left: dict[str, Decimal] = {}
+    before = {}
+    for task in charged:
+        pack = pack_of(task.order.endpoint)
+        before[task.task_id] = left.get(pack) or simulation.settings.units_of(pack) or PACK_UNITS
+        left[pack] = before[task.task_id] - task.units
+    return before
+
+
 def _filter(wanted: Mapping[str, Any], account: Account) -> Callable[[SimTask], bool]:
     values = wanted.get("values") or ()
     match wanted.get("key"):
@@ -73,7 +87,7 @@ def _filter(wanted: Mapping[str, Any], account: Account) -> Callable[[SimTask], 
     raise Refusal(1201, f"filters: this simulator has none for {wanted.get('key')}")
 
 
-def _row(task: SimTask, kind: str, account: Account, skew: float) -> dict[str, Any]:
+def _row(task: SimTask, kind: str, account: Account, skew: float, before: Decimal) -> dict[str, Any]:
     row = {
         "task_id": task.task_id,
         "api_key_name": account.name,
@@ -89,7 +103,12 @@ def _row(task: SimTask, kind: str, account: Account, skew: float) -> dict[str, A
     if kind == "balance":
         price = _plain(task.order.usd or Decimal(0))
         return {**row, "cash_type": "balance", "list_price": price, "currency": "USD"}
-    return {**row, "deduction_amount": _plain(task.units)}
+    return {
+        **row,
+        "unit_before_deduction": _plain(before),
+        "deduction_amount": _plain(task.units),
+        "unit_after_deduction": _plain(before - task.units),
+    }
 
 
 def _settings(task: SimTask) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ import random
 import sys
 import wave
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -38,21 +38,15 @@ def play(tune: Tune, target: Path) -> None:
             file.writeframes(samples_of(tune))
         return
     with av.open(str(target), "w", format="mp3") as container:
-        add_track(container, tune, "libmp3lame")()
+        write_track(container, tune, "libmp3lame")
 
 
-def add_track(
-    container: OutputContainer, tune: Tune, codec: Literal["aac", "libmp3lame"]
-) -> Callable[[], None]:
-    """Give a file a sound track. The returned function writes it, once the file has all its tracks."""
+def write_track(container: OutputContainer, tune: Tune, codec: Literal["aac", "libmp3lame"]) -> None:
+    """Give a file a sound track, the last of its tracks, and write all of it."""
     stream = container.add_stream(codec, rate=RATE, layout="mono")
-
-    def write() -> None:
-        for frame in _frames(samples_of(tune)):
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-    return write
+    for frame in _frames(samples_of(tune)):
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
 
 
 def samples_of(tune: Tune) -> bytes:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from kling_provider.simulator import art
 from kling_provider.simulator.film import Film, even
-from kling_provider.simulator.music import add_track
+from kling_provider.simulator.music import write_track
 
 #: How much larger than the frame the picture is; the camera slides over the rest.
 ENLARGED = 1.15
@@ -39,7 +39,7 @@ def render(film: Film, target: Path) -> None:
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries = context.color_trc = 1  # BT.709, as players assume for HD
         if film.sound:  # before the pictures: it waits for them in less memory than they for it
-            add_track(container, film.sound, "aac")()
+            write_track(container, film.sound, "aac")
         for number, frame in enumerate(_frames(film, first, last)):
             frame.pts = number
             frame.time_base = Fraction(1, film.fps)

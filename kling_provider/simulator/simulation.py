@@ -17,7 +17,6 @@ from kling_provider.simulator.foreign import add_foreign
 from kling_provider.simulator.journal import Journal, Recorded
 from kling_provider.simulator.presets import PRESETS
 from kling_provider.simulator.results.planned import Recipe
-from kling_provider.simulator.results.things import KLING
 from kling_provider.simulator.settings import Script, Settings
 from kling_provider.simulator.studio import Studio
 from kling_provider.simulator.tasks import SimTask
@@ -187,7 +186,7 @@ class Simulation:
 
     def kept_until(self, task: SimTask) -> float:
         """When the results of a task are thrown away, epoch seconds."""
-        if task.account == KLING:
+        if task.order.endpoint.work == "read":  # what comes with Kling stays
             return self.now + 86400
         ttl = self.settings.result_ttl
         return task.updated_at + (GATEWAYS[task.gateway].result_ttl_days * 86400 if ttl is None else ttl)

@@ -22,6 +22,7 @@ from kling_provider.simulator.inputs import read_sound
 from kling_provider.simulator.lengths import refuse_wrong_lengths
 from kling_provider.simulator.pictures import Picture, read_picture
 from kling_provider.simulator.refusals import UNKNOWN_MODEL, Refusal, discontinued
+from kling_provider.simulator.results.planned import Planned
 from kling_provider.simulator.results.table import plan
 from kling_provider.simulator.sessions import Session, SessionKind
 from kling_provider.simulator.settings import Settings
@@ -224,12 +225,25 @@ def order_of(asked: Asked) -> Order:
         asked.endpoint,
         body,
         asked.external_task_id,
-        plan(asked) if asked.endpoint.work == "task" else (),
+        _planned(asked),
         units=estimate_units(name, body, input_seconds=seconds),
         usd=estimate_usd(name, body, input_seconds=seconds),
         fails_with=_wrong_masks(asked.pictures),
         parent=_parent(asked),
     )
+
+
+def _planned(asked: Asked) -> tuple[Planned, ...]:
+    """What a task will give; calls do their work first.
+
+    :raises Refusal: 1201 for what passed only because the setting ``validate_requests`` lets it.
+    """
+    if asked.endpoint.work != "task":
+        return ()
+    try:
+        return plan(asked)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise Refusal(1201, f"request is invalid: {error}") from error
 
 
 def _parent(asked: Asked) -> dict[str, str] | None:

@@ -205,6 +205,8 @@ class World:
             lag = self.settings.lookup_lag
         if task is None or task.account != account.name or endpoint not in (None, task.endpoint):
             raise Refusal(1201, NOT_FOUND)
+        if task.order.endpoint.work != "task":  # its answer was all
+            raise Refusal(1201, NOT_FOUND)
         if now < max(task.created_at + lag, task.vanished_until):
             raise Refusal(1201, NOT_FOUND)
         return task

@@ -16,7 +16,7 @@ from kling_provider.api.endpoints import ENDPOINTS, Endpoint
 from kling_provider.api.places import change_each
 from kling_provider.api.tasks import KlingTask
 from tests.example_requests import EXAMPLES
-from tests.simulator.simulator_client import Client
+from tests.simulator.simulator_client import PATIENCE, Client
 
 
 class Maker:
@@ -108,7 +108,7 @@ def told(answer: requests.Response) -> Any:
 
 def opened(url: str) -> tuple[float | None, Any]:
     """Fetch a file and open it with what reads its kind; gives its length and what it is."""
-    answer = requests.get(url, timeout=30)
+    answer = requests.get(url, timeout=PATIENCE)
     assert answer.status_code == 200, answer.text
     content, ending = io.BytesIO(answer.content), url.partition("?")[0].rpartition(".")[2]
     assert (

@@ -19,7 +19,8 @@ from kling_provider.simulator.film import Film
 from kling_provider.simulator.server import SimulatorServer
 from kling_provider.simulator.tasks import SimTask
 
-PATIENCE = 10
+#: Seconds until something has gone wrong. Making a film takes one, or ten where others use the machine.
+PATIENCE = 60
 
 
 @functools.cache

@@ -9,6 +9,7 @@ import pytest
 
 from kling_provider.api.billing import BILLING_PATHS
 from kling_provider.simulator.server import SimulatorServer
+from tests.api.facts import ENDPOINT_FACTS
 from tests.simulator.maker import Maker, told
 from tests.simulator.simulator_client import Client, png, refused
 from tests.simulator.test_simulator_media import wav
@@ -79,10 +80,15 @@ def test_calls_are_charged_at_once_and_what_is_free_is_not_in_the_ledger(
     ]
     assert len(kling.tasks) == len(kling.creates) == 4
     rows = told(client.ask("POST", BILLING_PATHS["package"], json={}))["result"]["detail"]
-    assert [(row["product_function"], row["deduction_amount"]) for row in rows] == [
-        ("identify-face", "0.05"),
-        ("tts", "0.05"),
+    columns = ("product_function", "unit_before_deduction", "deduction_amount", "unit_after_deduction")
+    assert [tuple(row[name] for name in columns) for row in rows] == [
+        ("identify-face", "5000", "0.05", "4999.95"),
+        ("tts", "4999.95", "0.05", "4999.9"),
     ]
+    documented = ENDPOINT_FACTS["account/billing/package"]["response_data"]["result"]["detail"][0]
+    assert rows[0].keys() == documented.keys()
+    for task in kling.tasks:
+        assert told(client.ask("GET", "/tasks", params={"task_ids": task.task_id})) == []
 
 
 def test_a_video_pack_does_not_pay_for_pictures(client: Client, kling: SimulatorServer) -> None:

@@ -79,6 +79,22 @@ def test_the_list_has_pages_and_limits(client: Client) -> None:
         refused(client.ask("GET", "/v1/videos/image2video", params=wrong), 400, 1201)
 
 
+def test_a_list_may_have_larger_pages_and_an_endpoint_may_live_below_another(client: Client) -> None:
+    voices = client.ask("GET", "/v1/general/custom-voices", params={"pageSize": 1000})
+    assert voices.json()["data"] == []
+    refused(client.ask("GET", "/v1/general/presets-voices", params={"pageSize": 1001}), 400, 1201)
+    refused(client.ask("GET", "/v1/videos/multi-elements/init-selection"), 404, 1202)
+    refused(client.ask("GET", "/v1/videos/multi-elements/123"), 400, 1201, "Task not found")
+
+
+def test_the_gateway_has_one_query_for_every_kind(client: Client) -> None:
+    body = {"prompt": "a boat", "model_name": "kling-v3"}
+    name = client.ask("POST", "/kling/v1/images/generations", json=body).json()["data"]["task_id"]
+    client.server.finish(name)
+    task = client.task(name, gateway="dmxapi")
+    assert decode_task(task, "images/generations", "r").images[0]["url"]
+
+
 @pytest.mark.parametrize("order", ["oldest", "shuffled"])
 def test_the_list_comes_in_any_order_but_whole(client: Client, order: str) -> None:
     names = [client.book() for _ in range(8)]

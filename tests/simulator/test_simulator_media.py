@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import requests
+from PIL import Image
 
 from kling_provider.simulator.film import Film
 from kling_provider.simulator.music import samples_of
 from kling_provider.simulator.studio import Studio
 from kling_provider.simulator.tune import Tune
 from tests.simulator.maker import Maker, opened, told
-from tests.simulator.simulator_client import Client, Receiver, png, refused
+from tests.simulator.simulator_client import PATIENCE, Client, Receiver, encoded, png, refused
 
 #: Small enough to be made in no time.
 SMALL = base64.b64encode(png((320, 300))).decode()
@@ -51,7 +52,7 @@ def test_pictures_are_as_many_as_asked_each_another_one_of_the_size_asked(maker:
     width, height = opened(task.images[0]["url"])[1]
     assert width / height == pytest.approx(1.5, abs=0.01)
     assert width * height == pytest.approx(1024**2, rel=0.01)
-    contents = {requests.get(image["url"], timeout=10).content for image in task.images}
+    contents = {requests.get(image["url"], timeout=PATIENCE).content for image in task.images}
     assert len(contents) == 3
 
 
@@ -124,6 +125,12 @@ def test_a_picture_is_recognised_in_four_parts(maker: Maker) -> None:
     assert opened(images[2]["url"])[1] == (320, 300)
 
 
+def test_there_is_nothing_in_a_flat_picture(maker: Maker) -> None:
+    flat = base64.b64encode(encoded(Image.new("RGB", (320, 300), "grey"))).decode()
+    images = maker.call("image-recognize", image=flat)["task_result"]["images"]
+    assert [(image["is_contain"], image["url"]) for image in images] == [(False, "")] * 4
+
+
 def test_the_same_tune_is_the_same_samples_and_other_words_are_another_tune() -> None:
     assert samples_of(Tune(1, "a")) == samples_of(Tune(1, "a")) != samples_of(Tune(1, "b"))
     assert len(samples_of(Tune(1.5, "a"))) == 1.5 * 44_100 * 2
@@ -151,6 +158,23 @@ def test_a_result_can_be_given_by_its_address(maker: Maker, client: Client) -> N
     assert task.videos[0].duration == 10
     over = source.videos[0].url.partition("pkey=")[0] + "pkey=1-1"
     refused(maker.post("motion-control", video_url=over, **body), 400, 1201, "Failed to download video_url")
+
+
+@pytest.mark.parametrize(("refer_type", "seconds"), [("base", 10), ("feature", 3)])
+def test_an_edit_is_as_long_as_its_video_and_anything_else_as_long_as_asked(
+    maker: Maker, refer_type: str, seconds: int
+) -> None:
+    source = maker.made("text2video", prompt="a boat", model_name="kling-v1-6", duration="10").videos[0]
+    task = maker.made(
+        "omni-video",
+        model_name="kling-v3-omni",
+        prompt="<<<video_1>>>",
+        image_list=[{"image_url": SMALL}],
+        video_list=[{"video_url": source.url, "refer_type": refer_type}],
+        aspect_ratio="16:9",
+        duration="3",
+    )
+    assert task.videos[0].duration == seconds
 
 
 def test_a_video_on_this_machine_is_fetched_and_measured(

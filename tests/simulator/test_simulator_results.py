@@ -15,7 +15,8 @@ from PIL import Image, ImageChops, ImageStat
 from kling_provider.simulator.film import Film, frame_size
 from kling_provider.simulator.render import render
 from kling_provider.simulator.server import SimulatorServer
-from tests.simulator.simulator_client import Client, Receiver, encoded, film_of, png, until
+from kling_provider.simulator.tune import Tune
+from tests.simulator.simulator_client import PATIENCE, Client, Receiver, encoded, film_of, png, until
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
@@ -33,7 +34,7 @@ def decode(path: Path) -> tuple[av.VideoStream, list[Image.Image], float]:
 def test_the_video_of_a_picture_is_a_real_mp4(client: Client, tmp_path: Path) -> None:
     url = client.video_url(image=base64.b64encode(png((1920, 1080))).decode())
     file = tmp_path / "video.mp4"
-    file.write_bytes(requests.get(url, timeout=10).content)
+    file.write_bytes(requests.get(url, timeout=PATIENCE).content)
     with av.open(str(file)) as container:
         stream = container.streams.video[0]
         assert stream.codec_context.name == "h264"
@@ -70,7 +71,7 @@ def test_the_last_frame_is_the_tail(tmp_path: Path) -> None:
 
 
 def test_the_same_film_is_the_same_bytes(tmp_path: Path) -> None:
-    film = Film((360, 640), 1, 30, words="a cat, 一只猫")
+    film = Film((360, 640), 1, 30, words="a cat, 一只猫", sound=Tune(1, "miaow"))
     for name in ("a.mp4", "b.mp4"):
         render(film, tmp_path / name)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
@@ -100,15 +101,15 @@ def test_model_mode_duration_and_ratio_decide_the_film(client: Client) -> None:
 
 def test_results_can_be_had_in_parts(client: Client) -> None:
     url = client.video_url()
-    whole = requests.get(url, timeout=10)
+    whole = requests.get(url, timeout=PATIENCE)
     assert int(whole.headers["content-length"]) == len(whole.content)
     assert whole.headers["content-type"] == "video/mp4"
     etag, size = whole.headers["etag"], len(whole.content)
-    head = requests.head(url, timeout=10)
+    head = requests.head(url, timeout=PATIENCE)
     assert (head.status_code, head.headers["content-length"], head.content) == (200, str(size), b"")
 
     def part(value: str, **headers: str) -> requests.Response:
-        return requests.get(url, headers={"Range": value, **headers}, timeout=10)
+        return requests.get(url, headers={"Range": value, **headers}, timeout=PATIENCE)
 
     middle = part("bytes=100-199")
     assert (middle.status_code, middle.headers["content-range"]) == (206, f"bytes 100-199/{size}")
@@ -125,23 +126,23 @@ def test_addresses_end_and_a_new_query_gives_a_fresh_one(client: Client, kling: 
     name = client.book()
     kling.finish(name)
     old = client.task(name)["task_result"]["videos"][0]["url"]
-    assert requests.get(old, timeout=10).status_code == 403
+    assert requests.get(old, timeout=PATIENCE).status_code == 403
     kling.set(url_ttl=60)
     fresh = client.task(name)["task_result"]["videos"][0]["url"]
-    assert requests.head(fresh, timeout=10).status_code == 200
-    assert requests.get(fresh.partition("?")[0], timeout=10).status_code == 403
-    assert requests.get(fresh.replace("pkey=1", "pkey=2"), timeout=10).status_code == 403
+    assert requests.head(fresh, timeout=PATIENCE).status_code == 200
+    assert requests.get(fresh.partition("?")[0], timeout=PATIENCE).status_code == 403
+    assert requests.get(fresh.replace("pkey=1", "pkey=2"), timeout=PATIENCE).status_code == 403
     kling.set(result_ttl=0)
-    assert requests.get(fresh, timeout=10).status_code == 403
-    assert requests.get(f"{kling.url}/_files/5.mp4?pkey=1-2", timeout=10).status_code == 404
+    assert requests.get(fresh, timeout=PATIENCE).status_code == 403
+    assert requests.get(f"{kling.url}/_files/5.mp4?pkey=1-2", timeout=PATIENCE).status_code == 404
 
 
 def test_a_download_can_be_cut(client: Client, kling: SimulatorServer) -> None:
     url = client.video_url()
     kling.fault("cut_body", path="/_files/", bytes=1000)
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
-        requests.get(url, timeout=10)
-    rest = requests.get(url, headers={"Range": "bytes=1000-"}, timeout=10)
+        requests.get(url, timeout=PATIENCE)
+    rest = requests.get(url, headers={"Range": "bytes=1000-"}, timeout=PATIENCE)
     assert rest.status_code == 206
 
 
@@ -150,8 +151,8 @@ def test_a_watermarked_copy_is_another_file(client: Client, kling: SimulatorServ
     kling.finish(name)
     video = client.task(name)["task_result"]["videos"][0]
     assert (
-        requests.get(video["url"], timeout=10).content
-        != requests.get(video["watermark_url"], timeout=10).content
+        requests.get(video["url"], timeout=PATIENCE).content
+        != requests.get(video["watermark_url"], timeout=PATIENCE).content
     )
 
 
@@ -162,7 +163,7 @@ def test_callbacks_come_at_every_change(client: Client, receiver: Receiver) -> N
     assert [one["task_status"] for one in told] == ["processing", "succeed"]
     assert {one["task_id"] for one in told} == {name}
     assert "code" not in told[1]
-    assert requests.head(told[1]["task_result"]["videos"][0]["url"], timeout=10).status_code == 200
+    assert requests.head(told[1]["task_result"]["videos"][0]["url"], timeout=PATIENCE).status_code == 200
     until(lambda: [one.status for one in client.server.callbacks] == [200, 200])
 
 

@@ -111,6 +111,7 @@ def test_what_the_matrix_does_not_list_is_refused_until_kling_has_moved_on(clien
     client.server.set(validate_requests="off")
     client.book(**fields)
     client.book(model_name="kling-v99", colour="red")
+    refused(client.create(duration="long"), 400, 1201, "request is invalid")
 
 
 def test_a_kling_that_has_retired_its_old_models(client: Client) -> None:

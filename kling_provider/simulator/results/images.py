@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from PIL import Image
+
+from kling_provider.simulator import art
 from kling_provider.simulator.asked import Asked
 from kling_provider.simulator.pictures import Picture
 from kling_provider.simulator.results.planned import At, Planned
@@ -62,8 +65,10 @@ def other_sides(asked: Asked) -> list[Planned]:
 
 
 def parts(asked: Asked) -> list[Planned]:
-    """image-recognize: what is in the picture, part by part."""
+    """image-recognize: what is in the picture, part by part; there is nothing in a flat one."""
     picture = asked.picture("image")
+    if _is_empty(picture):
+        return [Planned("images", {"type": kind, "is_contain": False, "url": ""}) for kind in SEGMENTS]
     size = (picture.size if picture else None) or (1024, 1024)
     still = Still(size, words=_words(asked, picture), picture=_file(picture))
     return [
@@ -74,6 +79,13 @@ def parts(asked: Asked) -> list[Planned]:
         )
         for kind, place in SEGMENTS.items()
     ]
+
+
+def _is_empty(picture: Picture | None) -> bool:
+    if picture is None or picture.file is None:
+        return False
+    with Image.open(picture.file) as opened:
+        return art.is_flat(opened.convert("RGB"))
 
 
 def _images(asked: Asked, still: Still, list_name: str) -> list[Planned]:

@@ -20,7 +20,7 @@ def of_words_and_pictures(asked: Asked) -> list[Planned]:
         "first_frame", "image", "refer_image"
     )
     tail = asked.picture("image_tail") or asked.content_picture("last_frame") or _end_frame(asked)
-    if asked.clip and not first:
+    if asked.clip and (_is_edit(asked) or not first):
         return [video(_resized(asked, asked.clip.as_film()), asked.has_watermark)]
     inner = asked.body.get("input") or {}
     film = _film(asked, first or tail, asked.seconds(float(inner.get("duration") or 5)))
@@ -91,7 +91,7 @@ def _film(asked: Asked, leading: Picture | None, seconds: float) -> Film:
     film = Film(
         size=frame_size(asked.ratio(leading), asked.height()),
         seconds=seconds,
-        fps=asked.fps(30 if asked.endpoint.name == "effects" else 24),
+        fps=asked.fps(),
         picture=leading.file if leading else None,
         words=str(words or asked.endpoint.name),
     )
@@ -106,19 +106,22 @@ def _source(asked: Asked) -> Film:
 def _resized(asked: Asked, film: Film) -> Film:
     """A reference video in the asked quality: an edit is as long as it, anything else as long as asked."""
     ratio = asked.ratio(default=film.size[0] / film.size[1])
-    videos = asked.body.get("video_list") or ()
-    is_base = any(item.get("refer_type", "base") == "base" for item in videos) or any(
-        item.get("type") == "base_video" for item in asked.contents
-    )
-    seconds = film.seconds if is_base else asked.seconds()
     film = replace(
         film,
         size=frame_size(ratio, asked.height()),
-        seconds=seconds,
+        seconds=film.seconds if _is_edit(asked) else asked.seconds(),
         words=asked.words or film.words,
         sound=None,
     )
     return heard(film) if asked.has_sound else film
+
+
+def _is_edit(asked: Asked) -> bool:
+    """Whether the video that it names is the one to change, not one to take after."""
+    videos = asked.body.get("video_list") or ()
+    return any(item.get("refer_type", "base") == "base" for item in videos) or any(
+        item.get("type") == "base_video" for item in asked.contents
+    )
 
 
 def _end_frame(asked: Asked) -> Picture | None:

@@ -13,13 +13,14 @@ from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 from kling_provider.api.tasks import FAILED, KlingTask
 from kling_provider.exceptions import KlingBadRequestError, KlingTaskFailedError, KlingTaskNotFoundError
 from kling_provider.links.kling import KlingVideoLink
+from kling_provider.operators.guards import WaitsForUpstream
 from kling_provider.triggers.kling import kill_message
 from kling_provider.waiting import TaskRef, WaitsForTask, check_echo, positive_seconds, push_ids
 
 log = logging.getLogger(__name__)
 
 
-class KlingAdoptOperator(WaitsForTask, BaseOperator):
+class KlingAdoptOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
     """Take over a task that was submitted elsewhere, or whose DAG run is gone. Costs nothing.
 
     Pushes what a submit pushes (``task_id``, ``kling_task`` with ``adopted``) and returns the task_id; with
@@ -40,6 +41,7 @@ class KlingAdoptOperator(WaitsForTask, BaseOperator):
     """
 
     template_fields: Sequence[str] = ("kling_task_id", "external_task_id", "endpoint", "kling_conn_id")
+    comes_from_upstream = "kling_task_id"
     operator_extra_links = (KlingVideoLink(),)
     ui_color = "#d2e3fc"
 
@@ -77,6 +79,8 @@ class KlingAdoptOperator(WaitsForTask, BaseOperator):
 
         :param context: Airflow's context.
         """
+        if not self.external_task_id:
+            self.wait_for_upstream(context)
         task = self._adopted = self._find()
         self._check(task)
         log.info(

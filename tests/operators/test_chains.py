@@ -8,10 +8,12 @@ import pytest
 from airflow.sdk import DAG, task_group
 
 from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.operators.adopt import KlingAdoptOperator
 from kling_provider.operators.guards import AirflowRescheduleException
 from kling_provider.operators.kling import (
     KlingImageToVideoOperator,
     KlingSubmitOperator,
+    KlingTextToVideoOperator,
     KlingVirtualTryOnOperator,
 )
 from kling_provider.simulator.server import SimulatorServer
@@ -66,6 +68,23 @@ def test_a_picture_that_never_came_is_a_mistake(
 ) -> None:
     with pytest.raises(KlingBadRequestError):
         start(task_id, field, None, "failed")
+    assert kling_simulator.requests == []
+
+
+def test_an_adoption_waits_for_the_id_too(kling_simulator: SimulatorServer) -> None:
+    with DAG("night", schedule=None, start_date=START) as dag:
+
+        @task_group
+        def clip(prompt: str) -> None:
+            made = KlingTextToVideoOperator(task_id="made", prompt=prompt)
+            KlingAdoptOperator(task_id="adopt", kling_task_id=made.output)
+
+        clip.expand(prompt=["a", "b"])
+    operator = dag.task_dict["clip.adopt"]
+    operator.kling_task_id = None
+    ti = StartedEarly("clip.adopt", {"clip.made": "running"}, 1)
+    with pytest.raises(AirflowRescheduleException):
+        operator.execute({"ti": ti, "task": operator, "task_reschedule_count": 0})
     assert kling_simulator.requests == []
 
 

@@ -316,6 +316,7 @@ def test_the_length_of_an_input_changes_no_price_that_does_not_follow_it() -> No
         ("image2video", {"model_name": "kling-v2-6", "mode": "std", "sound": "on"}),
         ("image2video", {"model_name": "kling-v2-6", "mode": "4k"}),
         ("image2video", {"model_name": "kling-v2-6", "duration": "soon"}),
+        ("image2video", {"model_name": "kling-v2-6", "duration": "-5"}),
         ("image2video", {"model_name": "kling-v1-6", "mode": "4k"}),
         ("image2video", {"model_name": "kling-v1-6", "duration": "7"}),
         ("image2video", {"model_name": "kling-v3", "mode": "pro", "voice_list": VOICE, "sound": "on"}),

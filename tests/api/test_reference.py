@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from kling_provider.api.__main__ import main, write_pages
+from kling_provider.api.__main__ import main
 from kling_provider.api.capabilities import IMAGE_MODELS, MODELS, NEW_MODELS
 from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.api.reference.endpoints import families, pages
@@ -41,7 +41,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_the_committed_pages_are_what_the_generator_gives_now(tmp_path: Path) -> None:
-    write_pages(tmp_path)
+    assert main(["--markdown", str(tmp_path)]) == 0
     names = {path.name for path in tmp_path.iterdir()}
     assert {path.name for path in PAGES.iterdir()} == names
     different = [

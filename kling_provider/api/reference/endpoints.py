@@ -169,13 +169,15 @@ def endpoint(name: str) -> Iterator[Block]:
 
 
 def _facts(row: Endpoint) -> Iterator[str]:
-    if row.name not in REQUESTS:
+    model = REQUESTS.get(row.name)
+    if model is None:
         yield _sentence(row)
     if row.other_paths:
         yield f"Other documents call it {in_code(row.other_paths)}"
     yield f"{_work(row)[0].upper()}{_work(row)[1:]}"
     if row.work == "task":
-        each = "each of its pictures" if row.slots == "image" else "it"
+        makes_several = model is not None and "n" in model.model_fields
+        each = "each of its pictures" if makes_several else "it"
         yield f"While it runs, {each} holds a slot of the {row.slots} pack"
         yield f"An `external_task_id` {_LOOKED_UP[row.external_id]}"
     if row.pictures:

@@ -81,8 +81,8 @@ def offers_at(endpoint: str) -> Table:
 
 def _offer_cells(model: Model, offer: Offer) -> tuple[str, str, str, str]:
     return (
-        ", ".join(offer.qualities) or "no choice",
-        _span(offer.durations) or "no choice",
+        ", ".join(offer.qualities) or ("no choice" if offer.quality_field == "mode" else ""),
+        _span(offer.durations),
         ", ".join(_ability(offer, feature) for feature in offer.features),
         "; ".join(_notes(model, offer)),
     )

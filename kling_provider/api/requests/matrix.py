@@ -84,6 +84,7 @@ class _Asked:
 
     def __init__(self, endpoint: str, body: Mapping[str, Any], model: Model):
         self.endpoint = endpoint
+        self.body = body
         self.model = model
         self.offer = model.offers[endpoint]
         self.is_new = "model_name" not in body
@@ -91,13 +92,17 @@ class _Asked:
         self.quality = str(fields.get(self.offer.quality_field) or "")
         self.duration = str(fields.get("duration") or "")
         self.features = _new_features(body, fields) if self.is_new else _classic_features(body)
-        self.lacks = {field for field in self.offer.needs.values() if field not in body}
+        needs = self.offer.needs.items()
+        self.lacks = {name: needed for name, needed in needs if name in body and needed not in body}
         self.camera = (body.get("camera_control") or {}).get("type")
         self.pictures = len(body.get("image_list") or ())
         self.follows_an_input = any(
             video.get("refer_type") != "feature" for video in body.get("video_list") or ()
         )
         self.is_bare = not (_refers_new(body) if self.is_new else _refers(body))
+
+    def shown(self, name: str) -> str:
+        return show_value(self.body[name])
 
     def quality_is(self, quality: str) -> str:
         return f"{'settings.' if self.is_new else ''}{self.offer.quality_field}={quality!r}"
@@ -131,7 +136,7 @@ def _classic_features(body: Mapping[str, Any]) -> dict[str, str]:
     """Feature of the matrix -> the words for what asks for it."""
     found = {
         name: f"{name}={show_value(body[name])}"
-        for name in ("cfg_scale", "camera_control", "element_list", "voice_list", "video_list", "image")
+        for name in ("cfg_scale", "camera_control", "element_list", "voice_list", "video_list")
         if body.get(name) not in (None, [])
     }
     if body.get("sound") == "on":
@@ -213,7 +218,7 @@ def _doubts_of_quality_and_length(asked: _Asked) -> Iterator[str]:
 def _doubts_of_features(asked: _Asked, *, is_told: bool) -> Iterator[str]:
     offer, name = asked.offer, asked.model.name
     for feature, said in asked.features.items():
-        if feature == "image" or offer.offers(feature, asked.quality, asked.duration):
+        if offer.offers(feature, asked.quality, asked.duration):
             continue
         pairs = offer.pairs_of(feature)
         if pairs and is_told:
@@ -232,9 +237,8 @@ def _doubts_of_pairs(asked: _Asked) -> Iterator[str]:
     for first, second in sorted(offer.excludes):
         if first in features and second in features:
             yield f"{features[first]} does not go together with {features[second]} in {name}. Leave one of them out."
-    for feature, needed in offer.needs.items():
-        if feature in features and needed in asked.lacks:
-            yield f"{features[feature]} needs {needed} with {name}. Set {needed}, or use another model."
+    for field, needed in asked.lacks.items():
+        yield f"{field}={asked.shown(field)} needs {needed} with {name}. Set {needed}, or use another model."
     most = offer.max_pictures_with_a_tail
     if most is not None and "image_tail" in features and asked.pictures > most:
         yield (

@@ -20,11 +20,12 @@ from kling_provider.api.price_list import (
     Per,
     Price,
     classic_names,
+    prices_of,
 )
 from kling_provider.api.requests import REQUESTS
 from kling_provider.api.slots import slots_of
 
-__all__ = ["USD_PER_VIDEO_UNIT", "estimate_units", "estimate_usd", "units_left", "usd_per_unit"]
+__all__ = ["USD_PER_VIDEO_UNIT", "estimate_units", "estimate_usd", "units_left", "usd_of", "usd_per_unit"]
 
 _MODES = {resolution: mode for mode, resolution in RESOLUTIONS.items()}
 #: Kind of an endpoint -> what it is mostly paid with.
@@ -95,6 +96,19 @@ def usd_per_unit(kind: str) -> Decimal:
     :param kind: ``video``, ``audio`` (which is paid with units of a video pack) or ``image``.
     """
     return USD_PER[_PAID_WITH[kind]]
+
+
+def usd_of(endpoint: str, units: Decimal) -> Decimal | None:
+    """List price, in US dollars, of units that a request of this endpoint costs.
+
+    :param endpoint: name of the endpoint, or a raw path, which is taken for one of videos.
+    :param units: estimated or deducted.
+    :returns: dollars, or None where nobody knows which units these are: of kolors-virtual-try-on.
+    """
+    row = ENDPOINTS.get(endpoint)
+    usual = "video units" if row is None else _PAID_WITH.get(row.kind, "video units")
+    currency = next((price.currency for price in prices_of(endpoint)), usual)
+    return None if currency == "USD" else units * USD_PER[currency]
 
 
 def _cost(

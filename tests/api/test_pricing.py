@@ -21,6 +21,7 @@ from kling_provider.api.pricing import (
     estimate_units,
     estimate_usd,
     units_left,
+    usd_of,
     usd_per_unit,
 )
 from kling_provider.api.requests import REQUESTS, check_request
@@ -224,6 +225,22 @@ def test_money_is_estimated_at_list_price(endpoint: str, body: dict[str, Any], u
 
 def test_try_on_is_sold_for_money() -> None:
     assert estimate_units("kolors-virtual-try-on", {}) is None
+    assert usd_of("kolors-virtual-try-on", Decimal(1)) is None
+
+
+@pytest.mark.parametrize("path", [path for path in PUBLISHED if path[0] != "try_on_usd"], ids="/".join)
+def test_units_are_worth_what_the_estimate_in_money_says(path: Path_) -> None:
+    for endpoint, body, seconds, _ in cases(path):
+        units = estimate_units(endpoint, body, input_seconds=seconds)
+        assert units is not None
+        assert usd_of(endpoint, units) == estimate_usd(endpoint, body, input_seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "usd"), [("effects", "0.14"), ("advanced-custom-elements", "0.0035"), ("/v1/any", "0.14")]
+)
+def test_units_without_a_price_are_those_of_the_kind(endpoint: str, usd: str) -> None:
+    assert usd_of(endpoint, Decimal(1)) == Decimal(usd)
 
 
 # --- what a request leaves out --------------------------------------------------------------------------

@@ -120,7 +120,7 @@ class KlingMultiImageToImageOperator(KlingTypedOperator):
     :param scene_image: picture of where they are, given likewise.
     :param style_image: picture of how it looks, given likewise.
     :param prompt: what the picture shows, up to 2500 characters.
-    :param model_name: ``kling-v2-1`` (default) or ``kling-v2``.
+    :param model_name: ``kling-v2-1`` (default); ``kling-v2`` is being retired.
     :param n: how many pictures, 1 (default) to 9. Each is paid, and holds one of the account's image slots.
     :param aspect_ratio: ``16:9`` (Kling's default), ``9:16``, ``1:1``, ``4:3``, ``3:4``, ``3:2``, ``2:3`` or
         ``21:9``.

@@ -22,7 +22,7 @@ class KlingOmniVideoOperator(KlingTypedOperator):
     :param image_list: up to 7 of ``{"image_url": <picture>, "type": "first_frame"}``: URL, object-storage URI or
         path; jpg or png, up to 10 MB, sides from 300 pixels, ratio 1:2.5 to 2.5:1. ``type`` is ``first_frame``,
         ``end_frame`` (with a first frame only), or left out for a reference. Pictures and elements: at most 7
-        together, 4 beside a video.
+        together, 4 beside a video; kling-video-o1 beside an end frame: 2 pictures and no elements.
     :param element_list: elements as ``{"element_id": 1}``; at most 3 beside frames.
     :param video_list: one ``{"video_url": <URL>, "refer_type": "feature", "keep_original_sound": "yes"}``.
         ``base`` (Kling's default) is the video to edit: no frames, and ``duration`` is ignored; ``feature`` is to
@@ -30,8 +30,8 @@ class KlingOmniVideoOperator(KlingTypedOperator):
         models 15.5 s), sides 720 to 2160 pixels, 24 to 60 frames per second, up to 200 MB.
     :param mode: ``pro`` (1080p, default), ``std`` (720p) or ``4k`` (kling-v3-omni).
     :param aspect_ratio: ``16:9``, ``9:16`` or ``1:1``. Required, unless a first frame or a base video gives it.
-    :param duration: seconds: "3" to "15", default "5"; kling-video-o1 up to "10", and without references only "5"
-        or "10".
+    :param duration: seconds: "3" to "15", default "5"; kling-video-o1 "3" to "10", and only "5" or "10" without a
+        reference (a picture that is no frame, an element or a video).
     :param sound: ``on`` (kling-v3-omni) or ``off`` (default). Not beside a video.
     :param multi_shot: several shots in one video (kling-v3-omni). Excludes an end frame.
     :param shot_type: ``customize`` (with multi_prompt) or ``intelligence`` (Kling cuts the prompt).

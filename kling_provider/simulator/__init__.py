@@ -6,9 +6,10 @@ extra ``simulator``.
 
 Where is what:
 
-* A request comes in through ``gate`` (journal, faults) and ``app`` (a door per path of the endpoint table).
+* A request comes in through ``gate`` (journal, faults) and ``doors`` (one per path of the endpoint table), and
+  ``taking`` leads it on.
 * ``validation`` holds it against the rules and makes an ``asked.Asked`` of it; ``wire``, ``pictures``, ``inputs``,
-  ``lengths`` and ``archive`` each look at one thing.
+  ``lengths`` and ``archive`` each look at one thing; ``ordering`` adds what it costs and gives.
 * ``results`` says what a task gives, one module per kind; ``calls`` answers what is over at once. Both have a
   ``table`` to begin with.
 * ``world`` books it: ids, slots, ledger, time. ``telling`` says it in the dialect that was spoken.

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 
 from kling_provider.simulator.accounts import Account
+from kling_provider.simulator.files import base_of
 from kling_provider.simulator.refusals import Refusal
 from kling_provider.simulator.simulation import Simulation
 from kling_provider.simulator.telling import told_anew
@@ -35,5 +36,5 @@ async def many_tasks(simulation: Simulation, request: Request, account: Account)
                 is_told = task.order.endpoint.dialect == "new" or settings.tasks_see_classic
                 if is_told and name == (task.external_task_id if is_external else task.task_id):
                     tasks.append(task)
-        address = partial(simulation.address, f"{request.url.scheme}://{request.url.netloc}")
+        address = partial(simulation.address, base_of(request))
         return [told_anew(task, settings.clock_skew, address) for task in tasks]

@@ -17,6 +17,11 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _TYPES = {"mp4": "video/mp4", "png": "image/png", "mp3": "audio/mpeg", "wav": "audio/wav"}
 
 
+def base_of(request: Request) -> str:
+    """The address this server was asked at."""
+    return f"{request.url.scheme}://{request.url.netloc}"
+
+
 async def send_file(simulation: Simulation, request: Request) -> Response:
     """Send a file, or the part of it that was asked for."""
     name = request.path_params["name"]

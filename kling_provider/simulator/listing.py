@@ -12,6 +12,7 @@ from kling_provider.api.endpoints import ENDPOINTS, Endpoint
 from kling_provider.api.errors import InvalidRequest
 from kling_provider.api.requests import check_request
 from kling_provider.simulator.accounts import Account
+from kling_provider.simulator.files import base_of
 from kling_provider.simulator.paging import by_number, cut, seconds_of
 from kling_provider.simulator.presets import PRESETS
 from kling_provider.simulator.refusals import Refusal
@@ -45,7 +46,7 @@ async def list_tasks(simulation: Simulation, request: Request, account: Account)
             and all(_passes(task, one) for one in asked.get("filters") or ())
         ]
         page, cursor = cut(visible, asked.get("cursor"), asked.get("limit") or DEFAULT_LIMIT)
-        address = partial(simulation.address, f"{request.url.scheme}://{request.url.netloc}")
+        address = partial(simulation.address, base_of(request))
         result = [told_anew(task, settings.clock_skew, address) for task in page]
     return {"result": result, "count": len(result), "next_cursor": cursor, "has_more": bool(cursor)}
 
@@ -56,7 +57,7 @@ async def list_presets(
     """Tell one page of the elements or voices that come with Kling, each as a task."""
     first, last = by_number(request, endpoint.max_page_size)
     tasks = [task for task in PRESETS.values() if task.endpoint == endpoint.name][first:last]
-    address = partial(simulation.address, f"{request.url.scheme}://{request.url.netloc}")
+    address = partial(simulation.address, base_of(request))
     return [told(task, simulation.settings.clock_skew, address) for task in tasks]
 
 

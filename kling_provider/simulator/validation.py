@@ -14,7 +14,6 @@ from kling_provider.api.endpoints import Endpoint
 from kling_provider.api.errors import InvalidRequest
 from kling_provider.api.gateways import NEW_DIALECT_PICTURE_BYTES, Gateway
 from kling_provider.api.places import change_each
-from kling_provider.api.pricing import estimate_units, estimate_usd
 from kling_provider.api.requests import REQUESTS, check_request
 from kling_provider.simulator.archive import Archive
 from kling_provider.simulator.asked import Asked, Clip, Heard, model_of
@@ -22,11 +21,8 @@ from kling_provider.simulator.inputs import read_sound
 from kling_provider.simulator.lengths import refuse_wrong_lengths
 from kling_provider.simulator.pictures import Picture, read_picture
 from kling_provider.simulator.refusals import UNKNOWN_MODEL, Refusal, discontinued
-from kling_provider.simulator.results.planned import Planned
-from kling_provider.simulator.results.table import plan
 from kling_provider.simulator.sessions import Session, SessionKind
 from kling_provider.simulator.settings import Settings
-from kling_provider.simulator.tasks import Order
 from kling_provider.simulator.wire import check_types
 
 #: What the vendor takes where a request names no model. Some are being retired: it is why a client sends one.
@@ -62,7 +58,6 @@ _VOICES = ("voice_id", "voice_list[].voice_id", "contents[].voice_id", "input.vo
 _VIDEO_CONTENTS = frozenset({"feature_video", "base_video", "video"})
 #: Models whose videos can be made longer.
 EXTENDABLE = frozenset({"kling-v1", "kling-v1-5", "kling-v1-6"})
-_TELL_THEIR_PARENT = frozenset({"video-extend", "video-to-audio"})
 _EXTENDABLE_ENDPOINTS = frozenset({"text2video", "image2video", "video-extend"})
 
 
@@ -218,42 +213,6 @@ def _in_klings_words(row: Endpoint, fields: Mapping[str, Any]) -> str | None:
     return None
 
 
-def order_of(asked: Asked) -> Order:
-    """What is booked for a request, at the price that the real length of its inputs makes."""
-    name, body, seconds = asked.endpoint.name, asked.body, asked.input_seconds
-    return Order(
-        asked.endpoint,
-        body,
-        asked.external_task_id,
-        _planned(asked),
-        units=estimate_units(name, body, input_seconds=seconds),
-        usd=estimate_usd(name, body, input_seconds=seconds),
-        fails_with=_wrong_masks(asked.pictures),
-        parent=_parent(asked),
-    )
-
-
-def _planned(asked: Asked) -> tuple[Planned, ...]:
-    """What a task will give; calls do their work first.
-
-    :raises Refusal: 1201 for what passed only because the setting ``validate_requests`` lets it.
-    """
-    if asked.endpoint.work != "task":
-        return ()
-    try:
-        return plan(asked)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise Refusal(1201, f"request is invalid: {error}") from error
-
-
-def _parent(asked: Asked) -> dict[str, str] | None:
-    """The video of ours that another one is made from."""
-    clip = asked.clip
-    if clip is None or clip.task is None or asked.endpoint.name not in _TELL_THEIR_PARENT:
-        return None
-    return {"id": clip.shown, "duration": f"{clip.seconds:.1f}"}
-
-
 def _like_its_source(asked: Asked) -> Asked:
     """Model and mode of an extension are those of the video it extends.
 
@@ -270,14 +229,3 @@ def _like_its_source(asked: Asked) -> Asked:
 
 def _short(value: object, _label: str) -> object:
     return f"<file of {len(value)} bytes>" if isinstance(value, bytes) else value
-
-
-def _wrong_masks(pictures: Mapping[str, Picture]) -> str | None:
-    """Masks of another shape than the picture fail later, not at once."""
-    masks = [picture for name, picture in pictures.items() if "mask" in name and picture.size]
-    image = pictures.get("image")
-    if len({mask.size for mask in masks}) > 1:
-        return "The resolutions of static_mask and dynamic_masks differ"
-    if masks and image and image.size and abs(masks[0].ratio - image.ratio) > 0.01:
-        return "The aspect ratio of the mask differs from the image"
-    return None

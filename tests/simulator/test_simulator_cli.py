@@ -123,3 +123,8 @@ def test_a_wrong_setting_is_named_at_once() -> None:
         SimulatorServer(speed=0)
     with pytest.raises(ValueError, match="loopback"):
         SimulatorServer("192.0.2.1")
+
+
+def test_the_control_plane_tells_what_it_speaks(client: Client) -> None:
+    rows = client.ask("GET", "/_simulator/endpoints").json()
+    assert [row["name"] for row in rows] == list(ENDPOINTS)

@@ -8,7 +8,7 @@ list is refused unless the caller says that he knows better (``validate="warn"``
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Literal
@@ -119,11 +119,8 @@ _HEIGHTS_4K: Mapping[str, int] = {"std": 720, "pro": 1080, "4k": 2160}
 _OLD = {"video-extend": Offer(), "effects": Offer()}
 _MASTER = {"text2video": Offer(qualities=()), "image2video": Offer(qualities=())}
 _MOTION = Offer(durations=(), features={"element_list": _ANY})
-_V3 = Offer(
-    STD_PRO_4K,
-    THREE_TO_FIFTEEN,
-    {"cfg_scale": _ANY, "image_tail": _ANY, "sound": _ANY, "multi_shot": _ANY, "element_list": _ANY},
-)
+_V3 = Offer(STD_PRO_4K, THREE_TO_FIFTEEN, {"cfg_scale": _ANY, "sound": _ANY, "multi_shot": _ANY})
+_V3_IMAGE = replace(_V3, features={**_V3.features, "image_tail": _ANY, "element_list": _ANY})
 
 #: Classic video: text2video, image2video and what is built on their models.
 MODELS: Mapping[str, Model] = _table(
@@ -195,7 +192,7 @@ MODELS: Mapping[str, Model] = _table(
         "kling-v3",
         {
             "text2video": _V3,
-            "image2video": _V3,
+            "image2video": _V3_IMAGE,
             "motion-control": _MOTION,
         },
         heights=_HEIGHTS_4K,

@@ -33,7 +33,9 @@ RESOLUTIONS: Mapping[str, str] = {"std": "720p", "pro": "1080p", "4k": "4k"}
 
 #: Those with the setting ``multi_shot``; it is on where nothing is said.
 _WITH_SHOTS = ("text-to-video/kling-3.0", "image-to-video/kling-3.0", "omni-video/kling-3.0-omni")
-_OPTIONS = ("callback_url", "external_task_id", "watermark_info")
+#: Fields of a request that change nothing of its result.
+NOT_ASKED = ("callback_url", "external_task_id")
+_OPTIONS = (*NOT_ASKED, "watermark_info")
 _REFERENCE = re.compile(r"<<<((?:image|element|video|voice)_\d+)>>>")
 
 
@@ -61,6 +63,19 @@ def with_external_id(dialect: Dialect, fields: Mapping[str, Any], external_id: s
         return {**rest, "options": changed} if changed else rest
     rest = {name: value for name, value in fields.items() if name != "external_task_id"}
     return {**rest, "external_task_id": external_id} if external_id is not None else rest
+
+
+def what_is_asked(dialect: Dialect, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A request without what changes nothing of the result: the caller's id and where changes are told.
+
+    :param dialect: of the endpoint.
+    :param fields: the request.
+    """
+    if dialect == "new" and isinstance(fields.get("options"), Mapping):
+        options = what_is_asked("classic", fields["options"])
+        rest = {name: value for name, value in fields.items() if name != "options"}
+        return {**rest, "options": options} if options else rest
+    return {name: value for name, value in fields.items() if name not in NOT_ASKED}
 
 
 def to_new(endpoint: Endpoint, body: Mapping[str, Any]) -> tuple[Endpoint, dict[str, Any]]:
@@ -126,6 +141,11 @@ def _audio(path: str, left: dict[str, Any]) -> str | None:
     sound, kept = left.pop("sound", None), left.pop("keep_original_sound", None)
     for video in left.get("video_list") or ():
         kept = kept or video.get("keep_original_sound")
+        if kept == "yes" and video.get("refer_type") == "feature":
+            raise InvalidRequest(
+                "omni-video: keep_original_sound='yes' of a video with refer_type='feature' cannot be said in the new "
+                "dialect, where such a video goes with silence only. Leave it out, or leave dialect='new' out."
+            )
     if sound == "on":
         return "native"
     if kept is not None:

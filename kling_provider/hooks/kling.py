@@ -771,7 +771,12 @@ def _read_call(config: KlingConfig, endpoint: str, request: Mapping[str, Any] | 
     row = checked_endpoint(endpoint)
     if row.work != "read":
         raise KlingBadRequestError(
-            f"endpoint={row.name!r} does not only read. Submit to it, or list its tasks with list_tasks.",
+            f"endpoint={row.name!r} does not only read. "
+            + (
+                "List its tasks with list_tasks."
+                if row.work == "task"
+                else "Submit to it: it answers at once."
+            ),
             endpoint=row.name,
         )
     return config.routes.read(

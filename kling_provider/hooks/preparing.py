@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from kling_provider.api.auth import KeyPair
-from kling_provider.api.dialects import external_id_in, to_new, with_external_id
+from kling_provider.api.dialects import external_id_in, to_new, what_is_asked, with_external_id
 from kling_provider.api.endpoints import Dialect, Endpoint, endpoint_for
 from kling_provider.api.errors import InvalidRequest, shorten
 from kling_provider.api.identity import (
@@ -19,8 +19,9 @@ from kling_provider.api.identity import (
     external_task_id,
     is_derived,
 )
+from kling_provider.api.places import change_each
 from kling_provider.api.pricing import estimate_units
-from kling_provider.api.requests import CheckedRequest, Validate, check_request
+from kling_provider.api.requests import REQUESTS, CheckedRequest, Validate, check_request
 from kling_provider.exceptions import KlingBadRequestError, KlingServerError
 from kling_provider.hooks.config import KlingConfig
 from kling_provider.hooks.work import Work
@@ -104,10 +105,11 @@ def prepare(
         chosen = _own_id(own_id, external_id_in(row.dialect, checked.given))
         loaded = load_media(checked.body, row, config.pictures_for(row), config.sounds, config.media_roots)
         body = with_external_id(row.dialect, loaded, None)
-        given = {name: body[name] for name in checked.given if name in body}
+        given = what_is_asked(row.dialect, _with_media_of(loaded, checked.given, row))
         spoken = "new" if dialect == "new" else row.dialect
         digest = digest_request(row.name, spoken, given)
         field_digests = {name: digest_request(row.name, spoken, {name: item}) for name, item in given.items()}
+        _refuse_needless(chosen, row)
         _refuse_foreign(chosen, digest)
         if spoken != row.dialect:
             row, body = _in_new_dialect(row, body, validate)
@@ -159,6 +161,14 @@ def _checked(
     return check_request(row, request, config.model_for(row), validate=validate)
 
 
+def _with_media_of(loaded: Mapping[str, Any], given: Mapping[str, Any], row: Endpoint) -> dict[str, Any]:
+    """What the caller gave, without our defaults, with the files that were read: what the derived id is made of."""
+    found: dict[str, Any] = {}
+    paths = (*row.pictures, *row.sounds)
+    change_each(loaded, paths, lambda value, label: found.setdefault(label, value))
+    return change_each(given, paths, lambda _, label: found[label])
+
+
 def _in_new_dialect(
     row: Endpoint, body: Mapping[str, Any], validate: Validate
 ) -> tuple[Endpoint, dict[str, Any]]:
@@ -192,6 +202,17 @@ def _own_id(argument: str | None, in_request: str | None) -> str | None:
             "Give it once."
         )
     return checked
+
+
+def _refuse_needless(own_id: str | None, row: Endpoint) -> None:
+    """Sent all the same, it would be refused by Kling, or swallowed and never found again."""
+    model = REQUESTS.get(row.name)
+    if own_id is None or model is None or {"external_task_id", "options"} & set(model.model_fields):
+        return
+    raise InvalidRequest(
+        f"external_task_id={own_id!r} is not for {row.name}, which takes none. Leave it out; an idempotency_key tells "
+        "pieces of work apart all the same."
+    )
 
 
 def _refuse_foreign(own_id: str | None, digest: str) -> None:

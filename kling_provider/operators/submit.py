@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 from kling_provider.api.endpoints import ENDPOINTS, Dialect
 from kling_provider.api.errors import InvalidRequest, Reaction, shorten, show
 from kling_provider.api.polling import Finished
+from kling_provider.api.pricing import estimate_usd
 from kling_provider.api.requests import Validate, check_literals, looks_like_base64
 from kling_provider.api.slots import slots_of
 from kling_provider.api.submitting import Memory
@@ -231,7 +232,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
                 "Killed while submitting to %s: Kling may have booked the task%s. Clear this task to find out: it "
                 "looks the task up before it sends anything, where the gateway can do that.",
                 self._submitting,
-                f" ({priced(self._estimate)})" if self._estimate else "",
+                f" ({priced(self._estimate, self._submitting)})" if self._estimate else "",
             )
 
     def _prepare(self, context: Mapping[str, Any]) -> PreparedSubmit:
@@ -368,7 +369,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             task.task_id or "without an id",
             task.endpoint,
             prepared.model_name,
-            f", about {priced(prepared.estimated_units)}" if prepared.estimated_units else "",
+            f", about {priced(prepared.estimated_units, task.endpoint)}" if prepared.estimated_units else "",
         )
         if adopted and self.on_clear == "resubmit":
             log.info(
@@ -389,10 +390,12 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             return
         cost = prepared.estimated_units
         if cost is None:
+            model = f" with model_name={prepared.model_name!r}" if prepared.model_name else ""
+            usd = estimate_usd(prepared.endpoint.name, prepared.body)
+            told = f"it costs {usd} USD, no units" if usd is not None else "no price is published for it"
             raise KlingBadRequestError(
-                f"Nothing was sent. max_units={self.max_units} cannot be kept: no price is published for this "
-                f"{self.endpoint} request with model_name={prepared.model_name!r}. Leave max_units "
-                "out, or choose a priced model.",
+                f"Nothing was sent. max_units={self.max_units} cannot be kept for this {self.endpoint} request{model}: "
+                f"{told}. Leave max_units out{', or choose a priced model' if model and usd is None else ''}.",
                 endpoint=self.endpoint,
             )
         if cost > Decimal(self.max_units):

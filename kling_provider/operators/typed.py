@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from kling_provider.api.requests import REQUESTS
+from kling_provider.api.errors import InvalidRequest
+from kling_provider.api.requests import REQUESTS, check_literals
 from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.operators.submit import KlingSubmitOperator
 
+#: Stands for a value that is not known yet, like any template.
+_FROM_EXPAND = "{{ }}"
 _COMMON_TEMPLATES = ("external_task_id", "idempotency_key", "kling_conn_id")
 
 
@@ -39,6 +42,20 @@ class KlingTypedOperator(KlingSubmitOperator):
                     "fields one by one. Give them as arguments, or use KlingSubmitOperator."
                 )
         super().__init__(endpoint=self.kling_endpoint, **kwargs)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """As Airflow's, but literal mistakes are told where the DAG is parsed; what ``expand()`` gives is not known.
+
+        :param kwargs: arguments of every mapped task.
+        :raises KlingBadRequestError: naming field, value, rule and way out.
+        """
+        known = {name: kwargs.get(name, _FROM_EXPAND) for name in cls.kling_fields}
+        try:
+            check_literals(cls.kling_endpoint, known, kwargs.get("validate", "strict"))
+        except InvalidRequest as error:
+            raise KlingBadRequestError(f"{kwargs.get('task_id')}: {error}", endpoint=cls.kling_endpoint)
+        return super().partial(**kwargs)
 
     def _keep(self, arguments: Mapping[str, Any]) -> None:
         """Store the arguments that are Kling's fields, so that they are templated and rendered, and check them."""

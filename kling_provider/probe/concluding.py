@@ -8,8 +8,8 @@ from math import ceil
 from typing import Any, Literal
 
 from kling_provider.api import submitting
-from kling_provider.api.errors import Failure, Reaction, shorten
 from kling_provider.api.endpoints import ExternalIdUse
+from kling_provider.api.errors import Failure, Reaction, shorten
 from kling_provider.api.tasks import KlingTask
 from kling_provider.probe.seen import Free, Paid
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kling_provider.api.capabilities import models_with_duration
 from kling_provider.api.endpoints import Endpoint, endpoint_for
 from kling_provider.api.identity import is_derived
-from kling_provider.api.pricing import USD_PER_VIDEO_UNIT
+from kling_provider.api.pricing import usd_of
 from kling_provider.api.tasks import KlingTask
 
 if TYPE_CHECKING:
@@ -85,7 +85,9 @@ class Plan:
         if self.units is None:
             return "no published price"
         units = self.units * tasks
-        return f"{units.normalize():f} units, {units * USD_PER_VIDEO_UNIT:.2f} USD at Kling's list price"
+        return (
+            f"{units.normalize():f} units, {usd_of(self.endpoint.name, units):.2f} USD at Kling's list price"
+        )
 
 
 def plan_for(

@@ -14,7 +14,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from kling_provider.api.endpoints import endpoint_for
 from kling_provider.api.polling import NOT_FOUND_GRACE_SECONDS, Decision, Finished, TaskPoller, Wait
-from kling_provider.api.pricing import USD_PER_VIDEO_UNIT
+from kling_provider.api.pricing import usd_of
 from kling_provider.triggers.slots import task_finished
 from kling_provider.waiting import event_of
 
@@ -132,11 +132,19 @@ def kill_message(task_id: str, endpoint: str, units: Decimal | None = None) -> s
     """
     return (
         f"Task {task_id} of {endpoint} goes on at Kling, which cannot cancel; it will be paid if it succeeds"
-        f"{f' (about {priced(units)})' if units else ''}. Clear the task to collect it, which submits nothing; or "
-        f"collect it elsewhere with KlingAdoptOperator(kling_task_id={task_id!r}, endpoint={endpoint!r})."
+        f"{f' (about {priced(units, endpoint)})' if units else ''}. Clear the task to collect it, which submits "
+        f"nothing; or collect it elsewhere with KlingAdoptOperator(kling_task_id={task_id!r}, endpoint={endpoint!r})."
     )
 
 
-def priced(units: Decimal) -> str:
-    """Show units with their list price."""
-    return f"{units} units = {units * USD_PER_VIDEO_UNIT:.2f} USD at list price"
+def priced(units: Decimal, endpoint: str) -> str:
+    """Show units with their list price.
+
+    :param units: of the pack that pays for the endpoint.
+    :param endpoint: name of the endpoint.
+    """
+    usd = usd_of(endpoint, units)
+    if usd is None:
+        return f"{units} units"
+    dollars = f"{usd:.2f}" if usd >= Decimal("0.01") else f"{usd.normalize():f}"
+    return f"{units} units = {dollars} USD at list price"

@@ -122,6 +122,16 @@ def test_a_video_to_edit_keeps_its_sound_if_asked():
     assert body["settings"]["audio"] == "original"
 
 
+def test_the_sound_of_a_video_to_take_after_cannot_be_kept_there():
+    text = refusal(
+        "omni-video",
+        model_name="kling-v3-omni",
+        prompt="x",
+        video_list=[{"video_url": VIDEO, "refer_type": "feature", "keep_original_sound": "yes"}],
+    )
+    assert "keep_original_sound='yes'" in text
+
+
 def test_voices_are_named_too():
     _, body = said(
         "image2video",

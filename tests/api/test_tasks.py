@@ -124,7 +124,7 @@ def test_a_status_word_is_told_in_classic_words_and_an_unknown_one_counts_as_run
 
 
 def test_an_unknown_status_is_logged_once(caplog: pytest.LogCaptureFixture):
-    with caplog.at_level(logging.WARNING, "kling_provider.api.tasks"):
+    with caplog.at_level(logging.WARNING, "kling_provider.api.decoding"):
         for _ in range(3):
             decode(task_status="dreaming")
         decode(task_status="processing")

@@ -353,7 +353,21 @@ def test_a_request_above_the_budget_is_not_sent(
 
 def test_a_budget_needs_a_price(kling_simulator: SimulatorServer, kling_connection: str) -> None:
     operator = text(max_units=5, model_name="kling-v9")
-    with pytest.raises(KlingBadRequestError, match=r"no price is published.*kling-v9"):
+    with pytest.raises(KlingBadRequestError, match=r"kling-v9.*no price is published"):
+        operator.execute(context_of(operator))
+    assert kling_simulator.requests == []
+
+
+def test_a_budget_in_units_says_nothing_about_what_is_paid_in_money(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    operator = KlingSubmitOperator(
+        task_id="task",
+        endpoint="kolors-virtual-try-on",
+        request={"human_image": "https://p.example/a.jpg", "cloth_image": "https://p.example/b.jpg"},
+        max_units=5,
+    )
+    with pytest.raises(KlingBadRequestError, match=r"it costs 0\.07 USD, no units\. Leave max_units out\.$"):
         operator.execute(context_of(operator))
     assert kling_simulator.requests == []
 
@@ -503,6 +517,25 @@ def test_what_an_upstream_task_gives_is_not_judged_before() -> None:
         KlingSubmitOperator(task_id="raw", endpoint="text2video", request=told)
         with pytest.raises(KlingBadRequestError, match="mode='ultra'"):
             KlingTextToVideoOperator(task_id="wrong", prompt=told, mode="ultra")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [({"mode": "ultra"}, "mode='ultra'"), ({"prompt": "{{ params.prompt }}", "cfg_scale": 3}, "cfg_scale=3")],
+)
+def test_a_literal_mistake_in_what_is_mapped_is_told_where_the_dag_is_parsed(
+    arguments: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(KlingBadRequestError, match=rf"^task: text2video: {told}"):
+        KlingTextToVideoOperator.partial(task_id="task", **arguments)
+
+
+def test_what_is_mapped_is_judged_without_what_expand_will_give() -> None:
+    with DAG("mapped", schedule=None):
+        KlingTextToVideoOperator.partial(task_id="clips", mode="pro").expand(prompt=["a boat", "a car"])
+        KlingTextToVideoOperator.partial(task_id="new", mode="ultra", validate="warn").expand(
+            prompt=["a boat"]
+        )
 
 
 def test_what_a_template_rendered_wrongly_is_told_before_anything_is_sent(

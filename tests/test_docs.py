@@ -5,16 +5,27 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 
 from kling_provider import exceptions
 from kling_provider.api.errors import KLING_CODES, Reaction
+from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.hooks import config
+from kling_provider.operators import kling
+from kling_provider.operators.kling import (
+    KlingImageToVideoOperator,
+    KlingMotionControlOperator,
+    KlingTextToVideoOperator,
+)
 from kling_provider.simulator.server import SimulatorServer
 from scripts import chaos
+from tests.contexts import TaskInstance, context_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -23,6 +34,9 @@ PAGES = [
     *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
 ]
 PYTHON_BLOCKS = 10
+FAMILIES = "docs/families.md"
+#: What it asks for is in nobody's tables, the simulator's neither.
+NOT_AT_THE_SIMULATOR = "newer_than_this_version"
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -54,6 +68,92 @@ def test_every_python_block_runs(
     if "make_video" in names:
         url = names["make_video"].function("https://pictures.example/lighthouse.jpg")
         assert url.startswith(kling_simulator.url)
+
+
+class OneOfMany(TaskInstance):
+    """A task instance that reads what the tasks of its DAG have pushed."""
+
+    xcoms: dict[tuple[str, str], Any]
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[self.task_id, key] = value
+
+    def xcom_pull(self, task_ids: str, key: str = "return_value", **_: Any) -> Any:
+        return self.xcoms[task_ids, key]
+
+
+def run_in_order(dag: Any, folder: Path) -> dict[str, Any]:
+    """Execute every task of a DAG, without a scheduler; give what they return."""
+    xcoms: dict[tuple[str, str], Any] = {}
+    for task in dag.topological_sort():
+        for name, value in {"deferrable": False, "poke_interval": 0.2, "destination": str(folder)}.items():
+            if hasattr(task, name):
+                setattr(task, name, value)
+        ti = OneOfMany(dag_id=dag.dag_id, task_id=task.task_id)
+        ti.xcoms = xcoms
+        run = SimpleNamespace(run_after=datetime.now(UTC), clear_number=0)
+        context = {"ti": ti, "task": task, "dag_run": run}
+        task.render_template_fields(context)
+        xcoms[task.task_id, "return_value"] = task.execute(context)
+    return {task_id: value for (task_id, key), value in xcoms.items() if key == "return_value"}
+
+
+def dags_of_the_families() -> list[Any]:
+    found = []
+    for block in blocks(FAMILIES, "python"):
+        names: dict[str, Any] = {"__name__": "block"}
+        exec(compile(block, "block", "exec"), names)
+        found += [value for value in names.values() if isinstance(value, DAG)]
+    return found
+
+
+def test_every_operator_is_shown_or_told_of() -> None:
+    dags = dags_of_the_families()
+    assert len(dags) == len(blocks(FAMILIES, "python"))
+    shown = {type(task).__name__ for dag in dags for task in dag.tasks}
+    told = {name for name in kling.__all__ if f"`{name}`" in (ROOT / FAMILIES).read_text()}
+    assert set(kling.__all__) <= shown | told
+    # Five of the selections are a word in the README.
+    assert set(kling.__all__) - {
+        name for name in kling.__all__ if f"`{name}" in (ROOT / "README.md").read_text()
+    } == {name for name in kling.__all__ if "Selection" in name}
+
+
+@pytest.mark.parametrize("dag", dags_of_the_families(), ids=lambda dag: dag.dag_id)
+def test_every_family_runs_from_step_to_step(
+    dag: Any, kling_simulator: SimulatorServer, kling_connection: str, tmp_path: Path
+) -> None:
+    if dag.dag_id == NOT_AT_THE_SIMULATOR:
+        return
+    returned = run_in_order(dag, tmp_path / "stored")
+    assert set(returned) == set(dag.task_ids)
+    for task_id, value in returned.items():
+        if isinstance(value, dict) and "status" in value:
+            assert (task_id, value["status"]) == (task_id, "succeed")
+
+
+def test_the_messages_of_the_docs_are_those_of_the_provider(tmp_path: Path, kling_connection: str) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (200, 120)).save(tmp_path / "icon.png")
+    said = []
+    with pytest.raises(KlingBadRequestError) as error:
+        KlingTextToVideoOperator(task_id="video", prompt="a boat", model_name="kling-v2-6", duration="8")
+    said.append(str(error.value))
+    with pytest.raises(KlingBadRequestError) as error:
+        KlingMotionControlOperator(
+            task_id="dance",
+            image_url="robot.png",
+            video_url="/data/dance.mp4",
+            character_orientation="video",
+            mode="std",
+        )
+    said.append(str(error.value))
+    small = KlingImageToVideoOperator(task_id="video", image=str(tmp_path / "icon.png"))
+    with pytest.raises(KlingBadRequestError) as error:
+        small.execute(context_of(small))
+    said.append(str(error.value).replace(f"{tmp_path}/", ""))
+    assert [" ".join(block.split()) for block in blocks(FAMILIES, "text")] == said
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -41,6 +41,8 @@ VENDOR_DEFAULTS: Mapping[str, str] = {
 
 #: Accepted and ignored by Kling, from an older version of its API.
 _IGNORED = frozenset({"model"})
+#: The same of one endpoint: not documented there, yet clients in use send it; the output follows the picture.
+_IGNORED_AT = {"image2video": frozenset({"aspect_ratio"})}
 
 #: Where requests name what is known by id, or lies at an address.
 _CLIP_IDS = ("video_id", "input.video_id")
@@ -111,10 +113,11 @@ class Reader:
         :raises Refusal: 1201.
         """
         row = self._endpoint
+        ignored = _IGNORED | _IGNORED_AT.get(row.name, frozenset())
         fields = {
             name: value
             for name, value in body.items()
-            if name not in _IGNORED and value is not None and value != ""
+            if name not in ignored and value is not None and value != ""
         }
         check_types(row.name, fields)
         if "contents" in REQUESTS[row.name].model_fields and not fields.get("contents"):

@@ -105,6 +105,11 @@ def test_the_ancient_field_model_is_ignored_and_the_default_is_an_old_model(clie
     assert client.server.tasks[0].body["model_name"] == "kling-v1"
 
 
+def test_the_ratio_that_clients_send_with_a_picture_is_ignored(client: Client) -> None:
+    client.book(aspect_ratio="1:1")
+    assert "aspect_ratio" not in client.server.tasks[0].body
+
+
 def test_what_the_matrix_does_not_list_is_refused_until_kling_has_moved_on(client: Client) -> None:
     fields = {"model_name": "kling-v2-6", "cfg_scale": 0.5}
     refused(client.create(**fields), 400, 1201, "cfg_scale")

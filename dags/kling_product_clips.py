@@ -1,14 +1,17 @@
 """Every day, for each piece of clothing in a folder: a person wears it, the picture moves, a voice names it.
 
-    try_on (picture)  >>  clip (video)  >>  voice (mp3)
-                               \\__ store_clip     \\__ store_voice
+    try_on >> store_picture >> clip >> voice
+                                   \\__ store_clip  \\__ store_voice
 
 Each piece goes through all of it by itself, so one that Kling refuses keeps no other from its clip. What costs
 more comes after what costs less has worked. The clips run in the Airflow pool `kling`
-(airflow pools set kling 20 "Kling slots" --include-deferred); pictures and voices are paid by other packs with slots
-of their own, and wait for one in the triggerer.
+(airflow pools set kling 20 "Kling slots" --include-deferred); the try-ons have slots of their own at Kling, and wait
+for one in the triggerer.
 
-`idempotency_key` ties everything to the piece, not to its place in the list. A clear pays for nothing that is there.
+`idempotency_key` ties everything to the piece, not to its place in the list. The clip is made from the stored picture:
+Kling may tell the picture's address otherwise the next time, and another address is another request. So a clear pays
+for nothing that is there.
+
 For the voices, which Kling answers at once and cannot look up, Airflow 3.3 keeps the answer; before it, and where a
 cleared list has shifted, a voice sends nothing and says so. So give new pieces a new run: the folder holds what is
 new on the day.
@@ -105,9 +108,12 @@ with DAG(
             idempotency_key=idempotency_key,
             wait_for_completion=True,
         )
+        store_picture = KlingToObjectStorageOperator(
+            task_id="store_picture", task=try_on.output, destination=DESTINATION, filename=filename
+        )
         clip = KlingImageToVideoOperator(
             task_id="clip",
-            image=try_on.output["image_url"],
+            image="{{ ti.xcom_pull(task_ids='product.store_picture', map_indexes=ti.map_index)[0].uri }}",
             prompt="{{ params.prompt }}",
             duration="5",
             idempotency_key=idempotency_key,
@@ -122,7 +128,7 @@ with DAG(
             voice_language="en",
             idempotency_key=idempotency_key,
         )
-        clip >> voice
+        store_picture >> clip >> voice
         for made in (clip, voice):
             KlingToObjectStorageOperator(
                 task_id=f"store_{made.label}", task=made.output, destination=DESTINATION, filename=filename

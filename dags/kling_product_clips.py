@@ -8,9 +8,8 @@ more comes after what costs less has worked. The clips run in the Airflow pool `
 (airflow pools set kling 20 "Kling slots" --include-deferred); the try-ons have slots of their own at Kling, and wait
 for one in the triggerer.
 
-`idempotency_key` ties everything to the piece, not to its place in the list. The clip is made from the stored picture:
-Kling may tell the picture's address otherwise the next time, and another address is another request. So a clear pays
-for nothing that is there.
+`idempotency_key` ties everything to the piece, not to its place in the list. The clip is made from the stored picture,
+which is still there when Kling has deleted its own (after 30 days). So a clear pays for nothing that is there.
 
 For the voices, which Kling answers at once and cannot look up, Airflow 3.3 keeps the answer; before it, and where a
 cleared list has shifted, a voice sends nothing and says so. So give new pieces a new run: the folder holds what is
@@ -78,7 +77,7 @@ with DAG(
     voices = KlingReadOperator(task_id="voices", endpoint="presets-voices")
 
     @task
-    def list_products(voices: Any, params: Any = None) -> list[dict[str, str]]:
+    def list_products(voice_id: str, params: Any = None) -> list[dict[str, str]]:
         folder = Path(Variable.get("kling_pictures", default=str(Path(__file__).parent / "pictures")))
         kinds = (".jpg", ".jpeg", ".png")
         names = params["clothes"] or sorted(
@@ -89,7 +88,7 @@ with DAG(
                 "person": str(folder / "people" / params["person"]),
                 "cloth": str(folder / "clothes" / name),
                 "caption": params["caption"].replace("{product}", Path(name).stem.replace("-", " ")),
-                "voice_id": params["voice_id"] or voices[0]["voices"][0]["voice_id"],
+                "voice_id": params["voice_id"] or voice_id,
                 "idempotency_key": name,
                 "filename": f"{Path(name).stem}-{{task_id}}-{{media_id}}.{{extension}}",
             }
@@ -113,7 +112,7 @@ with DAG(
         )
         clip = KlingImageToVideoOperator(
             task_id="clip",
-            image="{{ ti.xcom_pull(task_ids='product.store_picture', map_indexes=ti.map_index)[0].uri }}",
+            image=store_picture.output["uri"],
             prompt="{{ params.prompt }}",
             duration="5",
             idempotency_key=idempotency_key,
@@ -128,10 +127,10 @@ with DAG(
             voice_language="en",
             idempotency_key=idempotency_key,
         )
-        store_picture >> clip >> voice
+        clip >> voice
         for made in (clip, voice):
             KlingToObjectStorageOperator(
                 task_id=f"store_{made.label}", task=made.output, destination=DESTINATION, filename=filename
             )
 
-    product.expand_kwargs(list_products(voices.output))
+    product.expand_kwargs(list_products(voices.output["voice_id"]))

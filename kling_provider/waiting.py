@@ -98,14 +98,8 @@ def _text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-class WaitsForTask:
-    """Mixin of the sensor and the submit operator: the wait itself, on the worker or in the triggerer."""
-
-    kling_conn_id: str
-    poke_interval: float
-    timeout: float
-    #: Set when the wait is over; what the link in the UI shows.
-    finished_video_url: str | None = None
+class HandsOn:
+    """Mixin of operators whose results are indexed by name in a DAG."""
 
     @property
     def output(self) -> Any:
@@ -114,6 +108,16 @@ class WaitsForTask:
         Airflow's own has a type that is neither indexed nor fits any argument.
         """
         return XComArg(self)  # type: ignore[call-overload]
+
+
+class WaitsForTask(HandsOn):
+    """Mixin of the sensor and the submit operator: the wait itself, on the worker or in the triggerer."""
+
+    kling_conn_id: str
+    poke_interval: float
+    timeout: float
+    #: Set when the wait is over; what the link in the UI shows.
+    finished_video_url: str | None = None
 
     @property
     def hook(self) -> KlingHook:

@@ -21,8 +21,9 @@ _USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+\?\S+")
 
 #: Query parameters that sign a URL: they differ on every run although the picture is the same.
-#: Tencent signs with q-sign-algorithm, q-sign-time, q-signature and q-key-time.
-_SIGNATURE_PREFIXES = ("x-amz-", "x-goog-", "q-sign", "x-oss-")
+#: Tencent signs with q-sign-algorithm, q-sign-time, q-signature and q-key-time; Kling's own results carry pkey,
+#: cacheKey and x-kcdn-pid, and the same video may be told under another address at the next question.
+_SIGNATURE_PREFIXES = ("x-amz-", "x-goog-", "q-sign", "x-oss-", "x-kcdn-")
 _SIGNATURE_NAMES = frozenset(
     {
         "sig",
@@ -36,6 +37,8 @@ _SIGNATURE_NAMES = frozenset(
         "ossaccesskeyid",
         "security-token",
         "key-pair-id",
+        "pkey",
+        "cachekey",
     }
 )
 #: Short names that only sign beside a signature: Azure's times, CloudFront's policy.

@@ -124,30 +124,36 @@ class KlingTask:
                 found += _files(item, str(item.get("id") or f"{kind}-{item.get('index', number)}"))
         return tuple(found)
 
-    def first_results(self) -> dict[str, str]:
-        """What a next step most often needs: ids and addresses of the first of each kind, by plain names.
+    def first_results(self) -> dict[str, Any]:
+        """What a next step most often needs, by plain names; only what there is.
 
-        ``video_id``, ``video_url``, ``image_url``, ``audio_id``, ``audio_url``, ``element_id``, ``voice_id``,
-        ``session_id``, ``face_id``; only those there are.
+        ``video_id``, ``video_url``, ``video_duration``, ``image_url``, ``image_urls`` (a list of all),
+        ``audio_id``, ``audio_url``, ``audio_duration``, ``element_id``, ``voice_id``, ``session_id``, ``face_id``,
+        ``face_start_time``, ``face_end_time``: of the first of each kind. Ids and addresses are text, durations
+        seconds, the times of a face milliseconds.
         """
         found: dict[str, Any] = {}
         if self.videos:
-            found |= {"video_id": self.videos[0].id, "video_url": self.videos[0].url}
+            video = self.videos[0]
+            found |= {"video_id": video.id, "video_url": video.url, "video_duration": video.duration}
         if self.images:
-            image = self.images[0]
-            found["image_url"] = image.get("url") or image.get("url_1")
+            found["image_urls"] = [file.url for item in self.images for file in _files(item, "")]
+            found["image_url"] = next(iter(found["image_urls"]), None)
         if self.audios:
-            audio = self.audios[0]
-            found |= {"audio_id": audio.get("id"), "audio_url": audio.get("url") or audio.get("url_mp3")}
+            sounds = _files(self.audios[0], "")
+            found |= {"audio_id": _text(self.audios[0].get("id"))}
+            if sounds:
+                found |= {"audio_url": sounds[0].url, "audio_duration": sounds[0].duration}
         if self.elements:
-            found["element_id"] = self.elements[0].get("element_id")
+            found["element_id"] = _text(self.elements[0].get("element_id"))
         if self.voices:
-            found["voice_id"] = self.voices[0].get("voice_id")
-        found["session_id"] = self.data.get("session_id")
+            found["voice_id"] = _text(self.voices[0].get("voice_id"))
+        found["session_id"] = _text(self.data.get("session_id"))
         faces = self.data.get("face_data")
         if isinstance(faces, list) and faces and isinstance(faces[0], Mapping):
-            found["face_id"] = faces[0].get("face_id")
-        return {name: str(value) for name, value in found.items() if value}
+            found["face_id"] = _text(faces[0].get("face_id"))
+            found |= {f"face_{name}": faces[0].get(name) for name in ("start_time", "end_time")}
+        return {name: value for name, value in found.items() if value not in (None, "", [])}
 
     def to_dict(self) -> dict[str, Any]:
         """Give the task as small, plain JSON: ISO times, units as a string."""
@@ -214,6 +220,10 @@ def read_seconds(value: object) -> float | None:
     except ValueError:
         return None
     return seconds if isfinite(seconds) else None  # NaN is not JSON
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
 
 
 def _files(item: Mapping[str, Any], media_id: str) -> list[KlingFile]:

@@ -159,6 +159,7 @@ class KlingHook(_KlingBase):
         external_task_id: str | None = None,
         dialect: Dialect = "classic",
         validate: Validate = "strict",
+        input_seconds: float | None = None,
     ) -> PreparedSubmit:
         """Check a request, read its pictures and sounds and estimate its price; send nothing.
 
@@ -168,9 +169,18 @@ class KlingHook(_KlingBase):
         :param dialect: ``new`` sends a classic request in Kling's new dialect, where it can be said there.
         :param validate: what Kling's documents do not list is refused (``strict``), sent with a warning
             (``warn``), or not looked at (``off``).
+        :param input_seconds: as for :meth:`estimate_units`.
         :raises KlingBadRequestError: naming field, value, rule and way out.
         """
-        return prepare(self.config, endpoint, request, external_task_id, dialect=dialect, validate=validate)
+        return prepare(
+            self.config,
+            endpoint,
+            request,
+            external_task_id,
+            dialect=dialect,
+            validate=validate,
+            input_seconds=input_seconds,
+        )
 
     def estimate_units(
         self, endpoint: str, request: Mapping[str, Any], *, input_seconds: float | None = None
@@ -523,11 +533,19 @@ class KlingAsyncHook(_KlingBase):
         external_task_id: str | None = None,
         dialect: Dialect = "classic",
         validate: Validate = "strict",
+        input_seconds: float | None = None,
     ) -> PreparedSubmit:
         """See :meth:`KlingHook.prepare`."""
         config = await self.get_config()
         return await asyncio.to_thread(
-            prepare, config, endpoint, request, external_task_id, dialect=dialect, validate=validate
+            prepare,
+            config,
+            endpoint,
+            request,
+            external_task_id,
+            dialect=dialect,
+            validate=validate,
+            input_seconds=input_seconds,
         )
 
     async def estimate_units(

@@ -86,6 +86,7 @@ def prepare(
     *,
     dialect: Dialect = "classic",
     validate: Validate = "strict",
+    input_seconds: float | None = None,
 ) -> PreparedSubmit:
     """Check a request, read its pictures and sounds and work out what it is.
 
@@ -95,6 +96,7 @@ def prepare(
     :param own_id: an external_task_id chosen by the caller.
     :param dialect: ``new`` says a classic request in the new dialect.
     :param validate: how strict the tables are taken.
+    :param input_seconds: length of the video or sound that the price follows; None: the longest Kling takes.
     :raises KlingBadRequestError: naming field, value, rule and way out; nothing was sent.
     """
     try:
@@ -114,7 +116,7 @@ def prepare(
         if spoken != row.dialect:
             row, body = _in_new_dialect(row, body, validate)
         _refuse_key_pair(config, row)
-        estimated = estimate_units(row.name, body)
+        estimated = estimate_units(row.name, body, input_seconds=input_seconds)
     except InvalidRequest as error:
         raise KlingBadRequestError(f"Nothing was sent. {error}", endpoint=shorten(endpoint, 80))
     except MediaUnavailable as error:

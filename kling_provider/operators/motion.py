@@ -15,7 +15,7 @@ class KlingMotionControlOperator(KlingTypedOperator):
     means unset. All fields are templated and can be mapped; Kling's limits are checked before the request.
 
     With ``wait_for_completion`` it pushes ``video_url`` and ``video_id``. The result is as long as the reference
-    video and billed by the second, so ``max_units`` counts with the longest that Kling takes.
+    video and billed by the second: say ``input_seconds``, else ``max_units`` counts with the longest that Kling takes.
 
     :param image_url: picture of the person: URL, object-storage URI or path; jpg or png, up to 10 MB, sides from
         300 pixels, ratio 1:2.5 to 2.5:1. Required.

@@ -15,6 +15,7 @@ from kling_provider.api.requests import REQUESTS, Validate, check_literals, chec
 from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.hooks.names import checked, checked_endpoint
 from kling_provider.operators.submit import one_of
+from kling_provider.waiting import HandsOn
 
 if TYPE_CHECKING:
     from kling_provider.hooks.kling import KlingHook
@@ -27,11 +28,12 @@ _PAGE: Mapping[str, int] = {"pageNum": 1, "pageSize": 30}
 _IDS = ("task_ids", "external_task_ids")
 
 
-class KlingReadOperator(BaseOperator):
+class KlingReadOperator(HandsOn, BaseOperator):
     """Read what Kling tells for nothing: preset elements and voices, the account, lists of tasks.
 
     Returns plain JSON: for lists of tasks, elements and voices a list of ``KlingTask.to_dict()``, for the account
-    Kling's own ``data``. A preset voice is one of ``["voices"]``, a preset element one of ``["elements"]`` in it.
+    Kling's own ``data``. Of the first in the list ``voice_id``, ``element_id``, ``video_url``, ... are pushed by
+    themselves. A preset voice is one of ``["voices"]``, a preset element one of ``["elements"]`` in it.
 
     :param endpoint: ``presets-voices``, ``advanced-presets-elements``, ``account/costs``,
         ``account/billing/package``, ``account/billing/balance``, ``tasks`` (those of the new dialect); or an endpoint
@@ -90,6 +92,9 @@ class KlingReadOperator(BaseOperator):
         if not isinstance(told, list):
             return told
         log.info("Kling told of %s of %s.", len(told), row.name)
+        if told and (ti := context.get("ti")) is not None:
+            for name, value in told[0].first_results().items():
+                ti.xcom_push(key=name, value=value)
         return [task.to_dict() for task in told]
 
     def _check_what_is_literal(self) -> None:

@@ -77,7 +77,9 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
     :param on_existing: if your own external_task_id is taken: ``error``, or take that task over (``adopt``).
     :param on_unknown_submission: where the gateway cannot look ids up, an unclear submit fails for a person to
         check (``fail``), or may be tried again and be paid twice (``retry``).
-    :param max_units: refuse before the request if the estimate is above this.
+    :param max_units: refuse before the request if the estimate is above this (templated).
+    :param input_seconds: length of the video or sound that the price follows (motion-control, avatar, lip-sync, a
+        video to edit), for the estimate; by default the longest that Kling takes (templated).
     :param slot_timeout: seconds to wait where all slots of the account are taken (1303), or for its pace (1302);
         by default a day. No retry is consumed, and with ``deferrable`` no worker held.
     :param check_destination: see that the store tasks downstream can write, before anything is paid.
@@ -95,6 +97,8 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         "external_task_id",
         "idempotency_key",
         "kling_conn_id",
+        "max_units",
+        "input_seconds",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"request": "json"}
     operator_extra_links = (KlingVideoLink(),)
@@ -117,6 +121,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         on_existing: OnExisting = "error",
         on_unknown_submission: OnUnknown = "fail",
         max_units: float | str | Decimal | None = None,
+        input_seconds: float | str | None = None,
         slot_timeout: float | timedelta = 86400,
         check_destination: bool = True,
         dialect: Dialect = "classic",
@@ -136,7 +141,11 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         self.on_clear = one_of("on_clear", on_clear, ("reattach", "resubmit"))
         self.on_existing = one_of("on_existing", on_existing, ("error", "adopt"))
         self.on_unknown_submission = one_of("on_unknown_submission", on_unknown_submission, ("fail", "retry"))
-        self.max_units = None if max_units is None else str(positive_units("max_units", max_units))
+        self.max_units = max_units if max_units is None or isinstance(max_units, XComArg) else str(max_units)
+        self.input_seconds = input_seconds
+        for name in ("max_units", "input_seconds"):
+            if _is_number_already(getattr(self, name)):
+                positive_units(name, getattr(self, name))
         self.slot_timeout = positive_seconds("slot_timeout", slot_timeout, least=1)
         self.check_destination = check_destination
         self.dialect: Dialect = one_of("dialect", dialect, ("classic", "new"))
@@ -242,6 +251,9 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             external_task_id=self.external_task_id or None,
             dialect=self.dialect,
             validate=self.validate,
+            input_seconds=float(positive_units("input_seconds", self.input_seconds))
+            if self.input_seconds not in (None, "")
+            else None,
         )
         self._check_budget(prepared)
         self._estimate = prepared.estimated_units
@@ -386,22 +398,23 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         )
 
     def _check_budget(self, prepared: PreparedSubmit) -> None:
-        if self.max_units is None:
+        if self.max_units in (None, ""):
             return
+        most = positive_units("max_units", self.max_units)
         cost = prepared.estimated_units
         if cost is None:
             model = f" with model_name={prepared.model_name!r}" if prepared.model_name else ""
             usd = estimate_usd(prepared.endpoint.name, prepared.body)
             told = f"it costs {usd} USD, no units" if usd is not None else "no price is published for it"
             raise KlingBadRequestError(
-                f"Nothing was sent. max_units={self.max_units} cannot be kept for this {self.endpoint} request{model}: "
+                f"Nothing was sent. max_units={most} cannot be kept for this {self.endpoint} request{model}: "
                 f"{told}. Leave max_units out{', or choose a priced model' if model and usd is None else ''}.",
                 endpoint=self.endpoint,
             )
-        if cost > Decimal(self.max_units):
+        if cost > most:
             raise KlingBadRequestError(
                 f"Nothing was sent. The request would cost about {cost} units, more than "
-                f"max_units={self.max_units}. Raise max_units, or choose a cheaper mode, duration or model.",
+                f"max_units={most}. Raise max_units, or choose a cheaper mode, duration or model.",
                 endpoint=self.endpoint,
             )
 
@@ -453,6 +466,11 @@ def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
     if value not in allowed:
         raise KlingBadRequestError(f"{name}={value!r}: use one of {', '.join(allowed)}.")
     return value
+
+
+def _is_number_already(value: Any) -> bool:
+    """Whether nothing has to be rendered first."""
+    return value not in (None, "") and not isinstance(value, XComArg) and "{" not in str(value)
 
 
 def positive_units(name: str, value: float | str | Decimal) -> Decimal:

@@ -12,7 +12,9 @@ from kling_provider.operators.submit import KlingSubmitOperator
 
 #: Stands for a value that is not known yet, like any template.
 _FROM_EXPAND = "{{ }}"
-_COMMON_TEMPLATES = ("external_task_id", "idempotency_key", "kling_conn_id")
+_COMMON_TEMPLATES = tuple(
+    name for name in KlingSubmitOperator.template_fields if name not in ("endpoint", "request")
+)
 
 
 class KlingTypedOperator(KlingSubmitOperator):

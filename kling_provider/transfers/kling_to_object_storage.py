@@ -36,7 +36,7 @@ from kling_provider.exceptions import (
 from kling_provider.operators.guards import WaitsForUpstream
 from kling_provider.transfers.containers import MediaType, NotMedia, recognise
 from kling_provider.transfers.destinations import storage_path
-from kling_provider.waiting import TaskRef
+from kling_provider.waiting import HandsOn, TaskRef
 
 #: What a result may hold at most, in bytes (4 GiB).
 MAX_BYTES = 4 * 1024**3
@@ -49,10 +49,11 @@ _PART_PREFIX = ".kling-"
 _HOST = _FILE_NAME.sub("_", socket.gethostname())[:64]
 
 
-class KlingToObjectStorageOperator(WaitsForUpstream, BaseOperator):
+class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
     """Store every file of a finished task, verified, and return a manifest.
 
-    The manifest is ``[{uri, bytes, sha256, media_type, duration, task_id, media_id}]``. A file that is stored
+    The manifest is ``[{uri, bytes, sha256, media_type, duration, task_id, media_id}]``; the first ``uri`` is pushed
+    by itself too, so that a next step can take it (``image=store.output["uri"]``). A file that is stored
     already is not fetched again, so a retry is free and works after Kling has deleted the original (30 days;
     some gateways keep it for a day only). A reader never sees half a file. Each stored file emits an event
     of its own Asset, through ``asset_alias``.
@@ -141,6 +142,8 @@ class KlingToObjectStorageOperator(WaitsForUpstream, BaseOperator):
             )
         manifest = [self._store(task, index, item) for index, item in enumerate(items)]
         self._emit(context, task, manifest)
+        if (ti := context.get("ti")) is not None:
+            ti.xcom_push(key="uri", value=manifest[0]["uri"])
         return manifest
 
     def _finished_task(self) -> KlingTask:

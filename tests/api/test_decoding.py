@@ -120,9 +120,14 @@ def test_the_answers_of_the_facts_are_successes_with_their_data(endpoint: str):
 
 
 def test_the_face_to_go_on_with_is_at_hand():
-    faces = [{"face_id": "f-1"}, {"face_id": "f-2"}]
+    faces = [{"face_id": "f-1", "start_time": 0, "end_time": 5200}, {"face_id": "f-2"}]
     task = decoded("identify-face", {"session_id": "s-1", "face_data": faces, "final_unit_deduction": "0.05"})
-    assert task.first_results() == {"session_id": "s-1", "face_id": "f-1"}
+    assert task.first_results() == {
+        "session_id": "s-1",
+        "face_id": "f-1",
+        "face_start_time": 0,
+        "face_end_time": 5200,
+    }
     assert task.data["face_data"] == faces
     assert task.units == Decimal("0.05")
 
@@ -137,7 +142,11 @@ def test_speech_is_finished_with_its_answer():
     task = decoded(
         "tts", {"task_id": "7", "task_status": "succeed", "task_result": {"audios": [sound]}, "created_at": 1}
     )
-    assert task.first_results() == {"audio_id": "a-1", "audio_url": "https://cdn.example/a.mp3"}
+    assert task.first_results() == {
+        "audio_id": "a-1",
+        "audio_url": "https://cdn.example/a.mp3",
+        "audio_duration": 3.2,
+    }
     assert [(file.media_id, file.duration) for file in task.files] == [("a-1", 3.2)]
 
 
@@ -185,7 +194,8 @@ def test_each_form_of_a_result_is_a_file():
         "ai-multi-shot", images=[{"index": 0, **{f"url_{n}": f"https://c.example/{n}" for n in (1, 2, 3)}}]
     )
     assert [file.media_id for file in shots.files] == ["image-0-1", "image-0-2", "image-0-3"]
-    assert shots.first_results() == {"image_url": "https://c.example/1"}
+    urls = [f"https://c.example/{number}" for number in (1, 2, 3)]
+    assert shots.first_results() == {"image_url": urls[0], "image_urls": urls}
 
 
 def test_elements_and_voices_are_no_files_but_can_be_gone_on_with():

@@ -91,6 +91,17 @@ GOLDEN = [
         },
         "af1-m5kk7f-t5gysnv7ypxvdtwi-extnftqxegjt",
     ),
+    (
+        "",
+        TaskIdentity("dag", "run", "next_shot", key="a"),
+        "omni-video",
+        {
+            "video_list": [
+                {"video_url": "https://v1-fdl.kling.example/ksc2/a.mp4?cacheKey=x&x-kcdn-pid=1&pkey=2"}
+            ]
+        },
+        "af1-4oymiq-icqmsp5vzaaefnjg-hy7ih57bc52f",
+    ),
 ]
 # END OF THE GOLDEN VECTORS
 
@@ -286,6 +297,7 @@ SIGNATURES = [
     "Expires=1790000000&Signature=abc%2Bd%3D",
     "q-sign-algorithm=sha1&q-sign-time=1;2&q-signature=ff&q-key-time=1;2",
     "x-oss-signature=1&x-oss-date=2",
+    "cacheKey=ab1&x-kcdn-pid=1&pkey=11",  # Kling's own results
 ]
 
 

@@ -372,6 +372,44 @@ def test_a_budget_in_units_says_nothing_about_what_is_paid_in_money(
     assert kling_simulator.requests == []
 
 
+def test_a_budget_can_come_from_a_template(kling_simulator: SimulatorServer, kling_connection: str) -> None:
+    assert "max_units" in KlingSubmitOperator.template_fields
+    operator = text(max_units="{{ params.most }}")
+    operator.max_units = "1.4"
+    with pytest.raises(KlingBadRequestError, match=r"more than max_units=1\.4"):
+        operator.execute(context_of(operator))
+    operator.max_units = "much"
+    with pytest.raises(KlingBadRequestError, match="max_units='much': use a number above 0"):
+        operator.execute(context_of(operator))
+    assert kling_simulator.requests == []
+
+
+MOVED = {
+    "image_url": "https://p.example/a.jpg",
+    "video_url": "https://p.example/a.mp4",
+    "character_orientation": "video",
+    "mode": "std",
+}
+
+
+def test_the_length_of_an_input_decides_what_is_estimated(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    def moved(**arguments: Any) -> KlingSubmitOperator:
+        return KlingSubmitOperator(task_id="task", endpoint="motion-control", request=MOVED, **arguments)
+
+    longest = moved(max_units=26)  # 30 s at 0.9
+    with pytest.raises(KlingBadRequestError, match=r"about 27\.0 units, more than max_units=26"):
+        longest.execute(context_of(longest))
+    assert kling_simulator.requests == []
+    short = moved(max_units=26, input_seconds="{{ 4 }}")
+    short.input_seconds = "4"
+    short.execute(context_of(short))
+    assert len(kling_simulator.tasks) == 1
+    with pytest.raises(KlingBadRequestError, match="input_seconds='long'"):
+        moved(input_seconds="long")
+
+
 @pytest.mark.parametrize("units", [0, -1, "much", float("nan")])
 def test_a_budget_is_a_number_above_zero(units: Any) -> None:
     with pytest.raises(KlingBadRequestError, match="max_units"):
@@ -615,6 +653,8 @@ def test_templates_reach_every_field() -> None:
         "external_task_id",
         "idempotency_key",
         "kling_conn_id",
+        "max_units",
+        "input_seconds",
     }
 
 

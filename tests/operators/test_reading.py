@@ -57,6 +57,13 @@ def test_the_list_of_an_endpoint_is_the_tasks_that_were_made_with_it(
     assert read("image2video") == []
 
 
+def test_what_a_next_step_needs_of_the_first_is_at_hand(kling_simulator: SimulatorServer) -> None:
+    operator = KlingReadOperator(task_id="read", endpoint="presets-voices")
+    context = context_of(operator)
+    told = operator.execute(context)
+    assert context["ti"].pushed["voice_id"] == told[0]["voices"][0]["voice_id"]
+
+
 def test_a_page_may_be_a_rendered_template(kling_simulator: SimulatorServer) -> None:
     made = make(3)
     pages = [read("text2video", {"pageNum": str(number), "pageSize": " 2 "}) for number in (1, 2)]

@@ -88,6 +88,7 @@ def test_it_gives_the_finished_task_and_pushes_the_first_video(
     assert pushed == {
         "video_url": value["videos"][0]["url"],
         "video_id": value["videos"][0]["id"],
+        "video_duration": value["videos"][0]["duration"],
         "units": value["units"],
     }
     assert value["units"] == str(kling_simulator.charges[0].units)

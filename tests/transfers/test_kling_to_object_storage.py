@@ -25,6 +25,7 @@ from kling_provider.exceptions import (
 from kling_provider.hooks.kling import KlingHook
 from kling_provider.transfers import kling_to_object_storage as module
 from kling_provider.transfers.kling_to_object_storage import KlingToObjectStorageOperator
+from tests.contexts import TaskInstance
 from tests.hooks.talking import REQUEST, connection
 from tests.independent_server import IndependentKling, video_blob
 from tests.transfers.serving import FileHost, video
@@ -127,6 +128,14 @@ def test_pictures_and_sounds_are_stored_too(local, host, tmp_path):
     manifest = store(task, tmp_path)
     assert [entry["media_type"] for entry in manifest] == ["image/png", "audio/mpeg", "audio/wav"]
     assert files(tmp_path) == ["t-1-image-0.png", "t-1-s1-mp3.mp3", "t-1-s1-wav.wav"]
+
+
+def test_where_the_first_file_lies_is_pushed_for_a_next_step(official, tmp_path):
+    ti = TaskInstance()
+    manifest = store(finished(official, videos=2), tmp_path, {"ti": ti})
+    assert ti.pushed == {"uri": manifest[0]["uri"]}
+    operator = KlingToObjectStorageOperator(task_id="store", task="1", destination=str(tmp_path))
+    assert (operator.output["uri"].key, operator.output.key) == ("uri", "return_value")
 
 
 def test_answers_without_an_id_do_not_take_each_other_s_files(local, host, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from kling_provider.simulator.accounts import Account
@@ -15,8 +14,7 @@ from kling_provider.simulator.results.planned import Result
 from kling_provider.simulator.sessions import Session, SessionKind
 from kling_provider.simulator.simulation import Simulation
 from kling_provider.simulator.tasks import SimTask
-
-_FILE = re.compile(r"/_files/(\d+)([^?]*)\??(?:.*pkey=([^&]*))?")
+from kling_provider.simulator.tune import Tune
 
 
 class Archive:
@@ -46,12 +44,11 @@ class Archive:
         :raises Refusal: 1201 for one on this machine that cannot be fetched or is no video.
         """
         simulation = self._simulation
-        own = _FILE.fullmatch(url.removeprefix(simulation.base)) if simulation.base else None
+        own = simulation.own_file(url)
         if own is None:
             return read_clip(url, field)
-        name = own[1] + own[2]
-        recipe = simulation.recipe(name)
-        if not isinstance(recipe, Film) or not simulation.may_fetch(name, own[3] or ""):
+        recipe = simulation.recipe(own[0])
+        if not isinstance(recipe, Film) or not simulation.may_fetch(*own):
             raise Refusal(1201, f"Failed to download {field}")
         return Clip(url, recipe.seconds, recipe.size, is_seen=True, film=recipe)
 
@@ -66,14 +63,13 @@ class Archive:
     def sound_at(self, url: str, field: str, limits: Any) -> Heard:
         """A sound at an address, which may be one of ours."""
         simulation = self._simulation
-        own = _FILE.fullmatch(url.removeprefix(simulation.base)) if simulation.base else None
+        own = simulation.own_file(url)
         if own is None:
             return read_sound(url, field, limits)[1]
-        with simulation.lock:
-            result = simulation.world.result(own[1])
-        if result is None or not simulation.may_fetch(own[1] + own[2], own[3] or ""):
+        recipe = simulation.recipe(own[0])
+        if not isinstance(recipe, Film | Tune) or not simulation.may_fetch(*own):
             raise Refusal(1201, f"Failed to download {field}")
-        return Heard(result.planned.seconds or 0.0, is_heard=True)
+        return Heard(recipe.seconds, is_heard=True)
 
     def refuse_gone(self, name: object, list_name: str, field: str) -> None:
         """See that an element or a voice may be used. One that nobody knows may be Kling's own.

@@ -32,7 +32,8 @@ async def billing(simulation: Simulation, kind: str, request: Request, account: 
 
     :raises Refusal: 1200 and 1201 for what cannot be asked.
     """
-    body = checked_page(BILLING_PATHS[kind].removeprefix("/"), read_body(await request.body()))
+    name, asked = BILLING_PATHS[kind].removeprefix("/"), read_body(await request.body())
+    body = checked_page(name, asked, simulation.settings)
     with simulation.lock:
         skew = simulation.settings.clock_skew
         start, end = seconds_of(body, simulation.now + skew, DEFAULT_SECONDS)

@@ -28,7 +28,7 @@ async def send_file(simulation: Simulation, request: Request) -> Response:
     recipe = simulation.recipe(name)
     if recipe is None:
         return PlainTextResponse("not found", 404)
-    if not simulation.may_fetch(name, request.query_params.get("pkey", "")):
+    if not simulation.may_fetch(name, request.query_params):
         return PlainTextResponse("this address is over", 403)
     file = await asyncio.wrap_future(simulation.studio.make(recipe))
     content = await asyncio.to_thread(file.read_bytes)

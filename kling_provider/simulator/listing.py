@@ -16,11 +16,12 @@ from kling_provider.simulator.files import base_of
 from kling_provider.simulator.paging import by_number, cut, seconds_of
 from kling_provider.simulator.presets import PRESETS
 from kling_provider.simulator.refusals import Refusal
+from kling_provider.simulator.settings import Settings
 from kling_provider.simulator.simulation import Simulation
 from kling_provider.simulator.tasks import SimTask
 from kling_provider.simulator.telling import new_word, told, told_anew
 from kling_provider.simulator.validation import read_body
-from kling_provider.simulator.wire import check_types
+from kling_provider.simulator.wire import check_types, known_fields
 
 #: Without a begin, Kling lists the last thirty days.
 DEFAULT_SECONDS = 30 * 86400
@@ -33,9 +34,9 @@ async def list_tasks(simulation: Simulation, request: Request, account: Account)
     :raises Refusal: 1200 and 1201 for what cannot be asked.
     """
     body = read_body(await request.body())
-    asked = checked_page("tasks", body)
+    settings = simulation.settings
+    asked = checked_page("tasks", body, settings)
     with simulation.lock:
-        settings = simulation.settings
         now = simulation.now + settings.clock_skew
         start, end = seconds_of(asked, now, DEFAULT_SECONDS)
         visible = [
@@ -61,11 +62,13 @@ async def list_presets(
     return [told(task, simulation.settings.clock_skew, address) for task in tasks]
 
 
-def checked_page(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def checked_page(endpoint: str, body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """Hold the body of a paged read against its model.
 
     :raises Refusal: 1201.
     """
+    if settings.ignores_unknown_fields:
+        body = known_fields(endpoint, body)
     check_types(endpoint, body)
     try:
         return check_request(ENDPOINTS[endpoint], body).body

@@ -55,10 +55,14 @@ class Settings(Knobs):
     :param localised_messages: answer errors in Chinese.
     :param refuses_retired: refuse models that are being retired.
     :param validate_requests: ``off`` takes what our tables do not know, as a Kling that has moved on would.
+    :param ignores_unknown_fields: pass over fields that are not in the documents, at every endpoint and in every
+        object of a request, as many APIs do; all other rules stay. What Kling does is not documented.
     :param session_seconds: real seconds a session of identify-face or init-selection lives.
     :param clock_skew: seconds this server's clock is ahead of ours: in checking tokens and in all it tells.
     :param url_ttl: real seconds a result's address is good for after it was told; None: as the result.
     :param result_ttl: real seconds a result is kept after it was made; None: the gateway's days.
+    :param resigns_addresses: sign a result's address anew each time it is told, as Kling does; every second time
+        under another host, where this server is reached at 127.0.0.1 or localhost. All are good until they end.
     """
 
     speed: Annotated[float, Field(gt=0)] = 20
@@ -80,10 +84,12 @@ class Settings(Knobs):
     localised_messages: bool = False
     refuses_retired: bool = False
     validate_requests: Literal["strict", "warn", "off"] = "strict"
+    ignores_unknown_fields: bool = False
     session_seconds: Seconds = 86400
     clock_skew: float = 0
     url_ttl: Seconds | None = None
     result_ttl: Seconds | None = None
+    resigns_addresses: bool = False
 
     def units_of(self, pack: str) -> Decimal | None:
         """What a pack has in all, None where it is never used up."""

@@ -6,9 +6,11 @@ import hashlib
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from kling_provider.api.gateways import GATEWAYS
 from kling_provider.simulator.accounts import Account, Charge
@@ -24,6 +26,8 @@ from kling_provider.simulator.world import World
 
 #: The id of the result in the name of a file.
 _ID = re.compile(r"\d+")
+#: The two names this machine has for itself.
+_OTHER_NAMES = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Simulation:
         self.faults = Faults()
         self.journal = Journal()
         self.callbacks: list[Callback] = []
+        self._times_told: Counter[str] = Counter()  # name of a file -> how often its address was told
         self.generation += 1
 
     def reset(self) -> None:
@@ -156,11 +161,33 @@ class Simulation:
         ends = self.kept_until(task)
         if self.settings.url_ttl is not None:
             ends = min(ends, self.now + self.settings.url_ttl)
-        return f"{base}/_files/{name}?pkey={int(ends * 1000):x}-{_seal(name, int(ends * 1000))}"
+        end = int(ends * 1000)
+        if not self.settings.resigns_addresses:
+            return f"{base}/_files/{name}?pkey={end:x}-{_seal(name, end)}"
+        with self.lock:
+            time_told = self._times_told[name] = self._times_told[name] + 1
+        key = _seal(name, time_told)
+        if time_told % 2 == 0:
+            base = under_its_other_name(base)
+        signed = {"cacheKey": key, "x-kcdn-pid": time_told, "pkey": f"{end:x}-{_seal(name, end, key)}"}
+        return f"{base}/_files/{name}?{urlencode(signed)}"
 
-    def may_fetch(self, name: str, pkey: str) -> bool:
-        """Whether an address is right and not over."""
-        told, _, seal = pkey.partition("-")
+    def own_file(self, url: str) -> tuple[str, Mapping[str, str]] | None:
+        """Name and parameters of a file at an address of this server; None for any other address."""
+        place, _, query = url.partition("?")
+        for base in {self.base, under_its_other_name(self.base)}:
+            name = place.removeprefix(f"{base}/_files/")
+            if self.base and name != place:
+                return name, dict(parse_qsl(query))
+        return None
+
+    def may_fetch(self, name: str, query: Mapping[str, str]) -> bool:
+        """Whether an address is right and not over.
+
+        :param name: of the file.
+        :param query: the parameters of the address.
+        """
+        told, _, seal = query.get("pkey", "").partition("-")
         try:
             ends = int(told, 16)
         except ValueError:
@@ -168,7 +195,8 @@ class Simulation:
         with self.lock:
             task = self._maker(name)
             kept_until = self.kept_until(task) if task else 0
-        return seal == _seal(name, ends) and self.now * 1000 < ends and self.now < kept_until
+        right = _seal(name, ends, query.get("cacheKey", ""))
+        return seal == right and self.now * 1000 < ends and self.now < kept_until
 
     def recipe(self, name: str) -> Recipe | None:
         """What the file called ``name`` holds, None if there is none."""
@@ -196,5 +224,11 @@ class Simulation:
         return (self.world.maker(result_id[0]) or PRESETS.get(result_id[0])) if result_id else None
 
 
-def _seal(name: str, ends: int) -> str:
-    return hashlib.sha256(f"{name}/{ends}".encode()).hexdigest()[:16]
+def under_its_other_name(base: str) -> str:
+    """The address of a server on this machine under the other one of its two names; any other as it is."""
+    host = urlsplit(base).hostname or ""
+    return base.replace(host, _OTHER_NAMES.get(host, host), 1)
+
+
+def _seal(name: str, number: int, key: str = "") -> str:
+    return hashlib.sha256(f"{name}/{number}/{key}".encode()).hexdigest()[:16]

@@ -23,7 +23,7 @@ from kling_provider.simulator.pictures import Picture, read_picture
 from kling_provider.simulator.refusals import UNKNOWN_MODEL, Refusal, discontinued
 from kling_provider.simulator.sessions import Session, SessionKind
 from kling_provider.simulator.settings import Settings
-from kling_provider.simulator.wire import check_types
+from kling_provider.simulator.wire import check_types, known_fields
 
 #: What the vendor takes where a request names no model. Some are being retired: it is why a client sends one.
 VENDOR_DEFAULTS: Mapping[str, str] = {
@@ -113,6 +113,8 @@ class Reader:
         :raises Refusal: 1201.
         """
         row = self._endpoint
+        if self._settings.ignores_unknown_fields:
+            body = known_fields(row.name, body)
         ignored = _IGNORED | _IGNORED_AT.get(row.name, frozenset())
         fields = {
             name: value

@@ -32,6 +32,14 @@ def check_types(endpoint: str, fields: Mapping[str, Any]) -> None:
         _check(fields, schema, schema.get("$defs", {}), "")
 
 
+def known_fields(endpoint: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are in the documents, in the objects of a request too; of any type."""
+    if endpoint not in REQUESTS:
+        return dict(fields)
+    schema = _schema(endpoint)
+    return dict(_known(fields, schema, schema.get("$defs", {})))
+
+
 @cache
 def _schema(endpoint: str) -> Mapping[str, Any]:
     return REQUESTS[endpoint].model_json_schema()
@@ -50,6 +58,16 @@ def _check(value: Any, schema: Mapping[str, Any], parts: Mapping[str, Any], labe
         if isinstance(value, list) and "items" in one:
             for number, item in enumerate(value):
                 _check(item, one["items"], parts, f"{label}[{number}]")
+
+
+def _known(value: Any, schema: Mapping[str, Any], parts: Mapping[str, Any]) -> Any:
+    for one in _branches(schema, parts):
+        if isinstance(value, Mapping) and "properties" in one:
+            inner = one["properties"]
+            return {name: _known(item, inner[name], parts) for name, item in value.items() if name in inner}
+        if isinstance(value, list) and "items" in one:
+            return [_known(item, one["items"], parts) for item in value]
+    return value
 
 
 def _branches(schema: Mapping[str, Any], parts: Mapping[str, Any]) -> list[Mapping[str, Any]]:

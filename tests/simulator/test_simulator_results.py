@@ -6,6 +6,7 @@ import base64
 import json
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import av
 import pytest
@@ -135,6 +136,83 @@ def test_addresses_end_and_a_new_query_gives_a_fresh_one(client: Client, kling: 
     kling.set(result_ttl=0)
     assert requests.get(fresh, timeout=PATIENCE).status_code == 403
     assert requests.get(f"{kling.url}/_files/5.mp4?pkey=1-2", timeout=PATIENCE).status_code == 404
+
+
+def names_of(url: str) -> tuple[str, dict[str, str]]:
+    """Path and parameters of an address."""
+    parts = urlsplit(url)
+    return parts.path, dict(parse_qsl(parts.query))
+
+
+def test_an_address_is_signed_anew_each_time_it_is_told(client: Client, kling: SimulatorServer) -> None:
+    kling.set(resigns_addresses=True)
+    name = client.book(watermark_info={"enabled": True})
+    kling.finish(name)
+    tellings = [client.task(name) for _ in range(3)] + [client.listed()[0]]
+    videos = [one["task_result"]["videos"][0] for one in tellings]
+    for field in ("url", "watermark_url"):
+        urls = [str(video[field]) for video in videos]
+        assert [urlsplit(url).hostname for url in urls] == ["127.0.0.1", "localhost"] * 2
+        assert len({names_of(url)[0] for url in urls}) == 1
+        signed = [names_of(url)[1] for url in urls]
+        assert {tuple(one) for one in signed} == {("cacheKey", "x-kcdn-pid", "pkey")}
+        assert [len({one[parameter] for one in signed}) for parameter in signed[0]] == [4, 4, 4]
+        contents = {requests.get(url, timeout=PATIENCE).content for url in urls}
+        assert len(contents) == 1
+        assert b"ftyp" in contents.pop()[:12]
+        mixed = urls[0].replace(signed[0]["cacheKey"], signed[1]["cacheKey"])
+        assert requests.get(mixed, timeout=PATIENCE).status_code == 403
+    assert kling.url.startswith("http://127.0.0.1")
+
+
+def test_each_address_ends_when_it_was_told_to(client: Client, kling: SimulatorServer) -> None:
+    kling.set(resigns_addresses=True, url_ttl=60)
+    old = client.video_url()
+    name = kling.tasks[0].task_id
+    kling.set(url_ttl=0)
+    over = client.task(name)["task_result"]["videos"][0]["url"]
+    assert requests.head(over, timeout=PATIENCE).status_code == 403
+    kling.set(resigns_addresses=False)
+    assert requests.head(old, timeout=PATIENCE).status_code == 200
+
+
+def test_every_dialect_call_and_callback_tells_fresh_addresses(
+    client: Client, kling: SimulatorServer, receiver: Receiver
+) -> None:
+    kling.set(resigns_addresses=True)
+    options = {"callback_url": f"{receiver.url}/done"}
+    body = {"prompt": "a boat", "options": options}
+    name = client.ask("POST", "/text-to-video/kling-3.0", json=body).json()["data"]["id"]
+    kling.finish(name)
+    until(lambda: receiver.posts)
+    asked = [client.ask("GET", "/tasks", params={"task_ids": name}).json()["data"][0] for _ in range(2)]
+    urls = [one["outputs"][0]["url"] for one in (*asked, json.loads(receiver.posts[-1]))]
+    assert len({names_of(url)[1]["pkey"] for url in urls}) == 3
+    assert all(requests.head(url, timeout=PATIENCE).status_code == 200 for url in urls)
+    speech = {"text": "Ship ahoy", "voice_id": "v-1", "voice_language": "en"}
+    told = client.ask("POST", "/v1/audio/tts", json=speech).json()["data"]["task_result"]["audios"][0]["url"]
+    assert "cacheKey=" in told
+    assert requests.head(told, timeout=PATIENCE).status_code == 200
+    trials = [
+        client.ask("GET", "/v1/general/presets-voices").json()["data"][0]["task_result"]["voices"][0][
+            "trial_url"
+        ]
+        for _ in range(2)
+    ]
+    assert trials[0] != trials[1]
+    assert all(requests.head(url, timeout=PATIENCE).status_code == 200 for url in trials)
+
+
+def test_a_result_is_known_under_either_host(client: Client, kling: SimulatorServer) -> None:
+    kling.set(resigns_addresses=True)
+    name = client.book(duration="10")
+    kling.finish(name)
+    motion = {"character_orientation": "video", "mode": "std", "image_url": client.picture}
+    for _ in range(2):
+        url = client.task(name)["task_result"]["videos"][0]["url"]
+        client.book("motion-control", model_name="kling-v3", video_url=url, **motion)
+    assert [film_of(task).seconds for task in kling.tasks] == [10, 10, 10]
+    assert not [one for one in kling.requests if one.path.startswith("/_files/")]
 
 
 def test_a_download_can_be_cut(client: Client, kling: SimulatorServer) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from kling_provider.api.endpoints import ENDPOINTS
+from kling_provider.api.requests import REQUESTS
 from kling_provider.simulator.server import SimulatorServer
+from tests.example_requests import EXAMPLES, FULL
+from tests.simulator.maker import Maker, told
 from tests.simulator.simulator_client import Client, Receiver, encoded, film_of, png, refused
 
 
@@ -196,3 +201,66 @@ def test_a_seed_repeats_ids(kling: SimulatorServer) -> None:
     for server in servers:
         server.close()
     assert ids[0] == ids[1] != ids[2]
+
+
+def with_a_field_of_ours(value: Any) -> Any:
+    """The same with a field nobody documents, in every object of it."""
+    if isinstance(value, Mapping):
+        return {**{name: with_a_field_of_ours(item) for name, item in value.items()}, "colour": {"red": [1]}}
+    return [with_a_field_of_ours(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_kling_that_ignores_what_it_does_not_know(maker: Maker, name: str) -> None:
+    kling, row = maker.client.server, ENDPOINTS[name]
+    body = maker.ready(row, FULL.get(name, EXAMPLES[name]))
+    body.pop("cursor", None)  # only good after a first page
+    kling.set(task_seconds=1000)
+    refused(maker.post(name, **with_a_field_of_ours(body)), 400, 1201, "colour")
+    kling.set(ignores_unknown_fields=True)
+    told(maker.post(name, **with_a_field_of_ours(body)))
+    if row.work != "read":
+        assert "colour" not in str(kling.tasks[-1].body)
+
+
+def test_an_id_is_swallowed_where_none_is_documented(client: Client, kling: SimulatorServer) -> None:
+    lip_sync = {
+        "input": {"video_url": "https://media.example/a.mp4", "mode": "text2video", "text": "Ship ahoy"}
+    }
+    lip_sync["input"] |= {"voice_id": "v-1", "voice_language": "en"}
+    speech = {"text": "Ship ahoy", "voice_id": "v-1", "voice_language": "en"}
+    asked = {
+        "/v1/videos/lip-sync": lip_sync,
+        "/v1/audio/tts": speech,
+        "/text-to-video/kling-3.0": {"prompt": "a boat"},  # which takes it in its options
+    }
+    for path, body in asked.items():
+        body["external_task_id"] = "mine"
+        kling.set(ignores_unknown_fields=False)
+        refused(client.ask("POST", path, json=body), 400, 1201, "external_task_id")
+        kling.set(ignores_unknown_fields=True)
+        for _ in range(2):
+            told(client.ask("POST", path, json=body))
+    assert [task.external_task_id for task in kling.tasks] == [None] * 6
+    assert told(client.ask("GET", "/tasks", params={"external_task_ids": "mine"})) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mode": "ultra"},
+        {"duration": 5},
+        {"cfg_scale": 1.5},
+        {"camera_control": {"type": "simple", "config": {"pan": 1, "tilt": 1, "colour": "red"}}},
+        {"image_tail": "https://media.example/a.png", "static_mask": "https://media.example/a.png"},
+        {"image": "data:image/png;base64,AAAA"},
+    ],
+)
+def test_all_other_rules_stay_where_unknown_fields_are_ignored(
+    client: Client, fields: dict[str, Any]
+) -> None:
+    client.server.set(ignores_unknown_fields=True)
+    refused(client.create(colour="red", **fields), 400, 1201)
+    name = client.book(colour="red", external_task_id="mine")
+    assert client.task("mine")["task_id"] == name
+    refused(client.create(colour="red", external_task_id="mine"), 400, 1201, "already exists")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal, InvalidOperation
+from itertools import product
 from types import MappingProxyType
 from typing import Any
 
@@ -23,11 +24,16 @@ from kling_provider.api.price_list import (
     prices_of,
 )
 from kling_provider.api.requests import REQUESTS
+from kling_provider.api.requests.new_dialect import HOLDS
 from kling_provider.api.slots import slots_of
 
 __all__ = ["USD_PER_VIDEO_UNIT", "estimate_units", "estimate_usd", "units_left", "usd_of", "usd_per_unit"]
 
 _MODES = {resolution: mode for mode, resolution in RESOLUTIONS.items()}
+#: ``settings.audio`` of the new dialect -> ``sound``; the sound of an input costs nothing.
+_SOUNDS = {"native": "on", "original": "off", "off": "off"}
+#: Whether it is there: what Kling makes of a word that nobody has checked is not known.
+_YES, _NO, _PERHAPS = (True,), (False,), (False, True)
 #: Kind of an endpoint -> what it is mostly paid with.
 _PAID_WITH: Mapping[str, Currency] = MappingProxyType(
     {"video": "video units", "audio": "video units", "image": "image units"}
@@ -41,7 +47,7 @@ class _Asked:
     :param endpoint: its classic name.
     :param model: None where a request cannot name one.
     :param quality: ``mode`` or ``resolution``; None where nothing is known of it.
-    :param beside: as in :class:`Price`; several at once have no price.
+    :param beside: as in :class:`Price`, several words at once having no price; each that the request may mean.
     :param seconds: whole seconds that are billed, if any.
     :param pictures: so many are made.
     """
@@ -49,7 +55,7 @@ class _Asked:
     endpoint: str
     model: str | None
     quality: str | None
-    beside: str
+    beside: frozenset[str]
     seconds: int | None
     pictures: int
 
@@ -62,7 +68,9 @@ def estimate_units(
     It is exact where the request says all that decides the price. Where it does not, it is the most that this
     can cost: of video-extend the price of the dearest clip (``model_name`` and ``mode`` of the source may be given
     to have its own); of a series with ``series_amount="auto"`` nine pictures; of an input without
-    ``input_seconds`` the longest that Kling takes.
+    ``input_seconds`` the longest that Kling takes. A word that Kling's documents do not list (sent with
+    ``validate="warn"`` or ``"off"``) is taken for the dearest that it may mean: ``sound="ON"`` for sound, where
+    that is sold, ``duration="15.4"`` for 16 s; a model or a quality nobody knows has no price.
 
     :param endpoint: name of the endpoint, of either dialect.
     :param body: as it is sent, with ``model_name``; what is left out is taken as Kling takes it.
@@ -140,7 +148,7 @@ def _rows_for(asked: _Asked) -> list[Price]:
         for price in PRICES
         if asked.endpoint in price.endpoints
         and (not price.models or asked.model is None or asked.model in price.models)
-        and asked.beside in price.beside
+        and not asked.beside.isdisjoint(price.beside)
     ]
 
 
@@ -181,52 +189,66 @@ def _in_classic_words(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Those parts of a request in the new dialect that decide the price."""
     settings = fields.get("settings")
     settings = settings if isinstance(settings, Mapping) else {}
-    resolution = settings.get("resolution")
+    resolution, audio = settings.get("resolution"), settings.get("audio")
     kinds = {str(item.get("type")) for item in _objects(fields.get("contents"))}
+    videos = kinds & {"feature_video", "base_video"}
     return {
         "mode": None if resolution is None else _MODES.get(str(resolution), resolution),
         "duration": settings.get("duration"),
-        "sound": "on" if settings.get("audio") == "native" else "off",
+        "sound": None if audio in (None, "") else _SOUNDS.get(str(audio), audio),
         "voice_list": kinds & {"voice"},
-        "video_list": [
-            {"refer_type": kind.removesuffix("_video")} for kind in kinds & {"feature_video", "base_video"}
-        ],
+        "video_list": [{"refer_type": kind.removesuffix("_video")} for kind in videos],
         "character_orientation": settings.get("character_orientation"),
+        "odd_contents": kinds - HOLDS.keys(),
     }
 
 
-def _beside(endpoint: str, fields: Mapping[str, Any]) -> str:
-    """What is there of the things that the endpoint's prices tell apart."""
+def _beside(endpoint: str, fields: Mapping[str, Any]) -> frozenset[str]:
+    """What is there of the things that the endpoint's prices tell apart; all that it may be, where it is not clear."""
     told_apart = {word for price in PRICES if endpoint in price.endpoints for word in price.beside}
-    has_voice = bool(fields.get("voice_list")) and "voice" in told_apart
-    there = {
-        "video": bool(fields.get("video_list")),
-        "voice": has_voice,
-        "sound": fields.get("sound") == "on" and not has_voice,
-        "image": bool(fields.get("image")),
+    absent = _PERHAPS if fields.get("odd_contents") else _NO
+    sound = fields.get("sound")
+    may_be = {
+        "video": _YES if fields.get("video_list") else absent,
+        "voice": _YES if fields.get("voice_list") else absent,
+        "sound": _NO if sound in (None, "off") else _YES if sound == "on" else _PERHAPS,
+        "image": _YES if fields.get("image") else _NO,
     }
-    return " and ".join(word for word, is_there in there.items() if is_there and word in told_apart)
+    found = set()
+    for there in product(*(may_be[word] if word in told_apart else _NO for word in may_be)):
+        words = {word for word, is_there in zip(may_be, there, strict=True) if is_there}
+        words -= {"sound"} if "voice" in words else set()  # whose price has it in it
+        found.add(" and ".join(word for word in may_be if word in words))
+    return frozenset(found)
 
 
 def _seconds(endpoint: str, fields: Mapping[str, Any], input_seconds: float | None) -> int | None:
     length = INPUT_LENGTHS.get(endpoint)
-    videos = _objects(fields.get("video_list"))
-    if endpoint == "omni-video" and all(video.get("refer_type") == "feature" for video in videos):
+    if endpoint == "omni-video" and not _may_be_edited(fields):
         length = None
     if length is None:
-        return _whole(fields.get("duration"))
-    return _whole(length.longest(fields.get(length.field)) if input_seconds is None else input_seconds)
+        return _whole(fields.get("duration"), ROUND_CEILING)
+    seconds = length.longest(fields.get(length.field)) if input_seconds is None else input_seconds
+    return _whole(seconds, ROUND_HALF_UP)
 
 
-def _whole(seconds: object) -> int | None:
-    """Seconds as they are billed: 3.041 are 3."""
+def _may_be_edited(fields: Mapping[str, Any]) -> bool:
+    """Whether there may be a base video, which the result is as long as."""
+    told = fields.get("video_list")
+    videos = _objects(told)
+    are_references = bool(videos) and all(video.get("refer_type") == "feature" for video in videos)
+    return bool(fields.get("odd_contents") or (told and not are_references))
+
+
+def _whole(seconds: object, rounding: str) -> int | None:
+    """Seconds as they are billed: of an input 3.041 are 3; a length that is asked for may be rounded up by Kling."""
     try:
         number = Decimal(str(seconds))
     except InvalidOperation:
         return None
     if not number.is_finite() or number <= 0:
         return None
-    return max(1, int(number.to_integral_value(ROUND_HALF_UP)))
+    return max(1, int(number.to_integral_value(rounding)))
 
 
 def _objects(value: object) -> list[Mapping[str, Any]]:

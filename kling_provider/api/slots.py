@@ -41,23 +41,40 @@ PAUSES_UNSURE = (0.0, 0.0, 30.0, 120.0, 300.0, 600.0, 1800.0, 5400.0)
 PAUSES_SURE = (0.0, 0.0, 0.0, 0.0, 0.0, 120.0, 600.0, 1800.0)
 #: Waiters with no more refusals than this share the probes in order of arrival.
 FEW_REFUSALS = 3
-#: Pictures of a series whose number Kling chooses itself, at most.
-LONGEST_SERIES = 9
+#: Pictures of a task at most; so many a series may have whose number Kling chooses itself.
+MOST_PICTURES = 9
+#: Pictures of a series where nothing is said.
+DEFAULT_SERIES = 4
 
 
 def slots_of(endpoint: Endpoint, body: Mapping[str, Any]) -> int:
     """How many slots of the account a task holds: as many as the pictures it makes, else one.
+
+    The most that it may be, where the request holds words that nobody has checked.
 
     :param endpoint: where it goes.
     :param body: what is sent.
     """
     if endpoint.kind != "image":
         return 1
-    amount = body.get("series_amount", 4) if body.get("result_type") == "series" else body.get("n", 1)
+    single, series = _count(body.get("n"), 1), _count(body.get("series_amount"), DEFAULT_SERIES)
+    match body.get("result_type"):
+        case None | "" | "single":
+            return single
+        case "series":
+            return series
+    return max(single, series)
+
+
+def _count(told: object, default: int) -> int:
+    """A number of pictures; the most, for ``auto`` and for what is no number."""
+    if told is None or told == "":
+        return default
     try:
-        return max(1, int(amount))
-    except (TypeError, ValueError):
-        return LONGEST_SERIES
+        number = int(told) if isinstance(told, str | int) and not isinstance(told, bool) else 0
+    except ValueError:
+        return MOST_PICTURES
+    return number if number > 0 else MOST_PICTURES
 
 
 #: A waiter that was let go and has not come back for so many seconds was taken. Grows where workers are slower.

@@ -302,6 +302,50 @@ def test_the_edited_video_of_o1_is_shorter() -> None:
     assert estimate_units("omni-video", body) == Decimal("12.0")
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "body", "units"),
+    [
+        ("text2video", {"model_name": "kling-v3", "sound": "ON"}, "4.5"),
+        ("text2video", {"model_name": "kling-v3", "sound": True}, "4.5"),
+        ("text2video", {"model_name": "kling-v3", "sound": ["on"]}, "4.5"),
+        ("image2video", {"model_name": "kling-v2-6", "mode": "pro", "sound": "yes"}, "5"),
+        ("image2video", {"model_name": "kling-v2-6", "sound": "yes"}, "1.5"),  # std is sold without only
+        ("omni-video", {"model_name": "kling-v3-omni", "mode": "std", "sound": "ON"}, "4.0"),
+        ("text-to-video/kling-3.0", {"settings": {"audio": "Native"}}, "4.5"),
+        ("text-to-video/kling-3.0", {"settings": {"audio": True}}, "4.5"),
+        ("text-to-video/kling-3.0", {"settings": {"audio": "original"}}, "3.0"),
+        (
+            "image-to-video/kling-2.6",
+            {"settings": {"resolution": "1080p"}, "contents": [{"type": "Voice"}]},
+            "6",
+        ),
+        ("omni-video/kling-3.0-omni", {"contents": [{"type": "Feature_Video"}]}, "14.4"),  # or a base video
+        ("omni-video", {"model_name": "kling-v3-omni", "mode": "std", "video_list": "a.mp4"}, "14.4"),
+        (
+            "omni-video",
+            {"model_name": "kling-v3-omni", "mode": "std", "video_list": [{**VIDEO, "refer_type": "F"}]},
+            "14.4",
+        ),
+        ("text2video", {"model_name": "kling-v3", "duration": "15.4"}, "9.6"),
+        ("text2video", {"model_name": "kling-v3", "duration": 4.01}, "3.0"),
+        ("text-to-video/kling-3.0", {"settings": {"duration": 4.01}}, "3.0"),
+        ("multi-image2video", {"model_name": "kling-v1-6", "duration": 9.2}, "4"),
+        (
+            "images/omni-image",
+            {"model_name": "kling-v3-omni", "result_type": "Series", "series_amount": 9},
+            "72",
+        ),
+        ("images/omni-image", {"model_name": "kling-v3-omni", "result_type": "Series", "n": 7}, "56"),
+        ("images/generations", {"model_name": "kling-v3", "n": "two"}, "72"),
+    ],
+    ids=str,
+)
+def test_a_word_that_nobody_has_checked_costs_the_most_that_it_may_mean(
+    endpoint: str, body: dict[str, Any], units: str
+) -> None:
+    assert estimate_units(endpoint, body) == Decimal(units)
+
+
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
 def test_no_length_is_refused(seconds: float) -> None:
     with pytest.raises(InvalidRequest, match="input_seconds="):

@@ -581,6 +581,16 @@ def test_foreign_clients_are_lived_with(seed: int, triggerers: int):
         ("images/omni-image", {"n": 3, "result_type": "series"}, 4),
         ("images/omni-image", {"result_type": "series", "series_amount": 6}, 6),
         ("images/omni-image", {"result_type": "series", "series_amount": "auto"}, 9),
+        ("images/omni-image", {"result_type": "Series", "series_amount": 6, "n": 2}, 6),
+        ("images/omni-image", {"result_type": "Series", "n": 7}, 7),
+        ("images/omni-image", {"result_type": ["series"]}, 4),
+        ("images/generations", {"n": None}, 1),
+        ("images/generations", {"n": ""}, 1),
+        ("images/generations", {"n": 2.5}, 9),
+        ("images/generations", {"n": True}, 9),
+        ("images/generations", {"n": "all"}, 9),
+        ("images/generations", {"n": float("inf")}, 9),
+        ("images/generations", {"n": 0}, 9),
     ],
 )
 def test_a_task_holds_as_many_slots_as_it_makes_pictures(endpoint: str, body: dict[str, object], slots: int):

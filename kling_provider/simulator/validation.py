@@ -43,6 +43,8 @@ VENDOR_DEFAULTS: Mapping[str, str] = {
 _IGNORED = frozenset({"model"})
 #: The same of one endpoint: not documented there, yet clients in use send it; the output follows the picture.
 _IGNORED_AT = {"image2video": frozenset({"aspect_ratio"})}
+#: Endpoint -> a number that Kling brings between two limits instead of refusing it, and these limits.
+_CLAMPED: Mapping[str, tuple[str, float, float]] = {"tts": ("voice_speed", 0.8, 2.0)}
 
 #: Where requests name what is known by id, or lies at an address.
 _CLIP_IDS = ("video_id", "input.video_id")
@@ -122,6 +124,9 @@ class Reader:
             if name not in ignored and value is not None and value != ""
         }
         check_types(row.name, fields)
+        if row.name in _CLAMPED:
+            name, least, most = _CLAMPED[row.name]
+            fields |= {name: min(max(fields[name], least), most)} if name in fields else {}
         if "contents" in REQUESTS[row.name].model_fields and not fields.get("contents"):
             raise Refusal(1201, "contents cannot be empty")
         fields = change_each(fields, row.pictures, lambda value, label: self._picture(value, label, fields))

@@ -51,7 +51,7 @@ def decode_answer(row: Endpoint, data: object, request_id: str | None) -> KlingT
     :raises ApiFailure: unreadable, if it is not a task, or a success without a result; not found, for an empty
         list.
     """
-    if row.work == "call":
+    if row.work == "call" or (row.is_raw and _is_other_than_a_task(data)):
         return _decode_call(row, data, request_id)
     if row.dialect == "classic":
         return decode_task(data, row.name, request_id)
@@ -61,6 +61,11 @@ def decode_answer(row: Endpoint, data: object, request_id: str | None) -> KlingT
             raise ApiFailure(Failure(Reaction.NOT_FOUND, text, 0, 200, request_id))
         data = data[0]
     return _decode_new(data, row.name, request_id)
+
+
+def _is_other_than_a_task(data: object) -> bool:
+    """Whether an endpoint that nobody knows has answered at once: with something, and no id to ask for."""
+    return isinstance(data, Mapping) and bool(data) and not (data.get("task_id") or data.get("id"))
 
 
 def decode_task(data: object, endpoint: str, request_id: str | None) -> KlingTask:
@@ -120,6 +125,9 @@ def _decode_call(row: Endpoint, data: object, request_id: str | None) -> KlingTa
     refusal = data.get("status")  # of a selection: anything but 0 means that Kling does not take the video
     is_refused = isinstance(refusal, int) and refusal != 0
     status = FAILED if is_refused else _status(data.get("task_status") or SUCCEED)
+    if status not in (SUCCEED, FAILED):
+        text = f"{row.name} is told to be {status}, but it is answered at once: {shorten(dict(data))}"
+        raise _unreadable(text, request_id)
     return KlingTask(
         task_id=str(data.get("task_id") or ""),
         endpoint=row.name,

@@ -96,8 +96,8 @@ def to_new(endpoint: Endpoint, body: Mapping[str, Any]) -> tuple[Endpoint, dict[
     left = dict(body)
     left.pop("model_name", None)
     settings = {
-        "resolution": RESOLUTIONS.get(left.pop("mode", None) or ("pro" if path == "omni-video" else "std")),
-        "duration": _whole(left.pop("duration", None)),
+        "resolution": _resolution(left.pop("mode", None) or ("pro" if path == "omni-video" else "std")),
+        "duration": _seconds(left),
         "aspect_ratio": left.pop("aspect_ratio", None),
         "character_orientation": left.pop("character_orientation", None),
         "audio": _audio(path, left),
@@ -132,8 +132,23 @@ def _row(endpoint: str, path: str, model: str) -> Endpoint:
     return row
 
 
-def _whole(seconds: Any) -> int | None:
-    return None if seconds is None else int(seconds)
+def _resolution(mode: Any) -> str:
+    if mode not in RESOLUTIONS:
+        known = ", ".join(RESOLUTIONS)
+        raise InvalidRequest(f"mode={show(mode, 40)} cannot be said in the new dialect. Use one of {known}.")
+    return RESOLUTIONS[mode]
+
+
+def _seconds(left: dict[str, Any]) -> int | None:
+    """Whole seconds; none beside a video that is edited, whose length the result has."""
+    seconds = left.pop("duration", None)
+    is_edit = any((video.get("refer_type") or "base") == "base" for video in left.get("video_list") or ())
+    if seconds is None or is_edit:
+        return None
+    try:
+        return int(str(seconds))
+    except ValueError:
+        raise InvalidRequest(f"duration={show(seconds, 40)} is not a whole number of seconds; write 5 or 10.")
 
 
 def _audio(path: str, left: dict[str, Any]) -> str | None:
@@ -158,14 +173,22 @@ def _multi_shot(row: Endpoint, left: dict[str, Any]) -> bool | None:
     is_asked, shots = left.pop("multi_shot", None), left.pop("multi_prompt", None)
     left.pop("shot_type", None)
     if shots:
-        left["prompt"] = " ".join(
-            f"shot {shot['index']}, {shot['duration']}, {shot['prompt']};" for shot in shots
-        ).rstrip(";")
+        left["prompt"] = " ".join(_shot(shot) for shot in sorted(shots, key=lambda shot: int(shot["index"])))
+        left["prompt"] = left["prompt"].rstrip(";")
     if row.name in _WITH_SHOTS:
         return bool(is_asked)
     if is_asked and not shots:
         left["multi_shot"] = True  # to be refused: nothing there lets the model cut the prompt into shots
     return None
+
+
+def _shot(shot: Mapping[str, Any]) -> str:
+    if ";" in shot["prompt"]:
+        raise InvalidRequest(
+            f"multi_prompt: prompt={show(shot['prompt'], 60)} holds ';', which ends a shot in the new dialect. Write "
+            "it without, or leave dialect='new' out."
+        )
+    return f"shot {shot['index']}, {shot['duration']}, {shot['prompt']};"
 
 
 def _frames(left: dict[str, Any]) -> list[dict[str, Any]]:

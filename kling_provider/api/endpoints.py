@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from types import MappingProxyType
@@ -78,6 +78,11 @@ class Endpoint:
     def query_path(self, task_id: str) -> str:
         """Path of the query for one task (classic dialect); ``task_id`` is checked and percent-encoded."""
         return f"{self.create_path}/{path_segment(task_id)}"
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it was made for a path, so that nothing is checked."""
+        return self.name.startswith("/")
 
     @property
     def slots(self) -> str:
@@ -287,13 +292,24 @@ def endpoint_for(name: str) -> Endpoint:
                 f"endpoint={show(name, 80)} is not a plain path: letters, digits and _.~- between "
                 "slashes, no query and no dots-only part."
             )
-        return Endpoint(name, "classic", "video", name, typical_seconds=180)
+        return _raw(name)
     close = get_close_matches(name, ENDPOINTS, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise InvalidRequest(
         f"endpoint={show(name, 60)} is not known.{hint} Known: {known_names()}; or a raw path "
         "that starts with '/'."
     )
+
+
+def _raw(path: str) -> Endpoint:
+    """A row for a raw path: like the one that has it, or as little as can be assumed."""
+    for row in ENDPOINTS.values():
+        if path in (row.create_path, *row.other_paths) and row.work != "read":
+            return replace(row, name=path, create_path=path)
+    if path.split("/")[1] in _NEW_DIALECT:
+        return Endpoint(path, "new", "video", path, 180, pictures=("contents[].url",))
+    # What is not known to be a task, or to keep the caller's id, must not be sent again on an empty look-up.
+    return Endpoint(path, "classic", "video", path, 180, external_id="none")
 
 
 def known_names() -> str:

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -18,12 +18,11 @@ from kling_provider.api.errors import InvalidRequest, show
 
 _DERIVED = re.compile(r"af1-[a-z2-7]{6}-[a-z2-7]{16}-[a-z2-7]{12}")
 _USER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+\?\S+")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 #: Query parameters that sign a URL: they differ on every run although the picture is the same.
-#: Tencent signs with q-sign-algorithm, q-sign-time, q-signature and q-key-time; Kling's own results carry pkey,
-#: cacheKey and x-kcdn-pid, and the same video may be told under another address at the next question.
-_SIGNATURE_PREFIXES = ("x-amz-", "x-goog-", "q-sign", "x-oss-", "x-kcdn-")
+#: Tencent signs with q-sign-algorithm, q-sign-time, q-signature and q-key-time.
+_SIGNATURE_PREFIXES = ("x-amz-", "x-goog-", "q-sign", "x-oss-")
 _SIGNATURE_NAMES = frozenset(
     {
         "sig",
@@ -37,12 +36,15 @@ _SIGNATURE_NAMES = frozenset(
         "ossaccesskeyid",
         "security-token",
         "key-pair-id",
-        "pkey",
-        "cachekey",
     }
 )
 #: Short names that only sign beside a signature: Azure's times, CloudFront's policy.
 _BESIDE_A_SIGNATURE = frozenset({"st", "skt", "ske", "policy"})
+
+#: Where Kling's results lie (observed). The same file is told on several hosts and signed anew each time, so of such
+#: an address the path counts, and the rest of the query.
+_RESULT_HOSTS = re.compile(r"(.+\.)?(kechuangai\.com|klingai\.com|kling\.ai|kwimgs\.com|inkwai\.com)")
+_RESULT_SIGNATURES = ("pkey", "cachekey", "x-kcdn-")
 
 #: Not part of what is asked for.
 _NOT_THE_REQUEST = frozenset({"callback_url", "external_task_id"})
@@ -89,16 +91,19 @@ def external_task_id(namespace: str, identity: TaskIdentity, request_digest: str
     return f"{namespace_prefix(namespace)}{_digest(_canonical(parts), 16)}-{request_digest}"
 
 
-def digest_request(endpoint: str, dialect: str, request: Mapping[str, object]) -> str:
+def digest_request(
+    endpoint: str, dialect: str, request: Mapping[str, object], result_hosts: Collection[str] = ()
+) -> str:
     """Digest what the caller asked for: endpoint, dialect and the fields as given, before defaults.
 
     :param endpoint: name of the endpoint.
     :param dialect: its dialect.
     :param request: the fields; pictures that were read are bytes, URLs are strings.
+    :param result_hosts: where results lie besides the vendor's hosts: one's own gateway.
     """
     fields = {name: value for name, value in request.items() if name not in _NOT_THE_REQUEST}
     try:
-        return _digest(_canonical([endpoint, dialect, _plain(fields)]), 12)
+        return _digest(_canonical([endpoint, dialect, _plain(fields, result_hosts)]), 12)
     except (TypeError, ValueError) as error:  # a raw endpoint's fields pass no model
         raise InvalidRequest(f"{endpoint}: the request holds what JSON cannot ({error}). Use plain values.")
 
@@ -135,26 +140,32 @@ def check_user_id(value: str) -> str:
     )
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, result_hosts: Collection[str]) -> object:
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items() if item is not None}
+        return {str(key): _plain(item, result_hosts) for key, item in value.items() if item is not None}
     if isinstance(value, bytes | bytearray):
         return {"sha256": hashlib.sha256(value).hexdigest()}
     if isinstance(value, str):
-        return _without_signature(value)
+        return _without_signature(value, result_hosts)
     if isinstance(value, Sequence):
-        return [_plain(item) for item in value]
+        return [_plain(item, result_hosts) for item in value]
     return value
 
 
-def _without_signature(value: str) -> str:
+def _without_signature(value: str, result_hosts: Collection[str]) -> str:
     if not _URL.fullmatch(value):
         return value
     try:
         parts = urlsplit(value)
+        host, port = parts.hostname or "", parts.port or ""
     except ValueError:  # not an address after all; Kling will say so
         return value
     query = parse_qsl(parts.query, keep_blank_values=True)
+    if _RESULT_HOSTS.fullmatch(host) or host in result_hosts:
+        kept = [(name, item) for name, item in query if not name.lower().startswith(_RESULT_SIGNATURES)]
+        return f"kling-result:{port}{urlunsplit(('', '', parts.path, urlencode(kept), parts.fragment))}"
+    if not query:
+        return value
     is_signed = any(name.lower() in ("sig", "signature") for name, _ in query)
     signing = _SIGNATURE_NAMES | _BESIDE_A_SIGNATURE if is_signed else _SIGNATURE_NAMES
     kept = [

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from kling_provider.api.auth import Bearer, Credentials, KeyPair
 from kling_provider.api.calls import Routes
-from kling_provider.api.endpoints import Endpoint, ExternalIdUse
+from kling_provider.api.endpoints import Dialect, Endpoint, ExternalIdUse
 from kling_provider.api.errors import show
 from kling_provider.api.gateways import (
     DEFAULT_GATEWAY,
@@ -110,9 +110,15 @@ class KlingConfig:
         here = self.external_id.get("*") or self.gateway.external_id
         return max(here, endpoint.external_id, key=_USES.index)
 
-    def pictures_for(self, endpoint: Endpoint) -> PictureLimits:
+    @property
+    def own_result_hosts(self) -> frozenset[str]:
+        """Hosts besides the vendor's where results of this connection lie: a gateway's own, this machine's."""
+        host = urlsplit(self.base_url).hostname or ""
+        return frozenset({host, "localhost", "127.0.0.1"} if self.is_loopback else {host})
+
+    def pictures_for(self, dialect: Dialect) -> PictureLimits:
         """Limits of picture inputs, larger in the new dialect unless the connection sets its own."""
-        if endpoint.dialect == "classic" or self.pictures.max_bytes != PictureLimits().max_bytes:
+        if dialect == "classic" or self.pictures.max_bytes != PictureLimits().max_bytes:
             return self.pictures
         return replace(self.pictures, max_bytes=NEW_DIALECT_PICTURE_BYTES)
 

@@ -66,7 +66,11 @@ class Intent:
         # A @task may submit several times; without a key, one record would not tell them apart.
         is_alone = work.submits_once or work.key is not None or not prepared.can_look_up
         self._store: StateStore | None = work.store if is_alone else None
-        self._key = record_key(work.key)
+        # What is answered at once is small, and one @task may well ask for several such things.
+        is_shared = work.submits_once or prepared.endpoint.work != "call"
+        self._key = record_key(
+            work.key or (None if is_shared else f"{prepared.endpoint.name} {prepared.digest}")
+        )
         self._record: Mapping[str, Any] = {}
         #: Set when the recorded task was found: a new key then leads to the same account.
         self.account_is_known = False
@@ -196,7 +200,11 @@ class Intent:
         try:
             if isinstance(outcome, Submitted):
                 task = outcome.task
-                at_once = self._prepared.endpoint.work == "call"
+                endpoint = self._prepared.endpoint
+                at_once = endpoint.work == "call" or (endpoint.is_raw and task.is_terminal)
+                if at_once and not task.is_successful:
+                    self.forget()  # nothing was paid
+                    return
                 found = {"answer": task.to_dict()} if at_once else {"task_id": task.task_id}
                 self._write(task.external_task_id, posted_at=self.posted_at, **found)
             elif isinstance(outcome, Refused) and not self._prepared.can_look_up:

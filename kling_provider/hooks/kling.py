@@ -206,7 +206,7 @@ class KlingHook(_KlingBase):
         dialect: Dialect = "classic",
         validate: Validate = "strict",
     ) -> KlingTask:
-        """Create a task. Costs money once: an unclear answer is looked up, never sent again.
+        """Create a task. Costs money once: after an unclear answer nothing is sent before a look-up finds nothing.
 
         Inside a running Airflow task the external_task_id is derived as the operator does it. Outside, none
         is sent unless given, and an unclear answer raises KlingSubmissionUnknownError.

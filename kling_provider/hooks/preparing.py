@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from kling_provider.api.auth import KeyPair
@@ -101,16 +102,17 @@ def prepare(
     """
     try:
         row = endpoint_for(endpoint)
+        spoken: Dialect = "new" if dialect == "new" else row.dialect
         checked = _checked(config, row, request, validate)
-        for warning in checked.warnings:
+        for warning in checked.warnings if spoken == row.dialect else ():
             log.warning("%s", warning)
         chosen = _own_id(own_id, external_id_in(row.dialect, checked.given))
-        loaded = load_media(checked.body, row, config.pictures_for(row), config.sounds, config.media_roots)
+        loaded = load_media(checked.body, row, config.pictures_for(spoken), config.sounds, config.media_roots)
         body = with_external_id(row.dialect, loaded, None)
         given = what_is_asked(row.dialect, _with_media_of(loaded, checked.given, row))
-        spoken = "new" if dialect == "new" else row.dialect
-        digest = digest_request(row.name, spoken, given)
-        field_digests = {name: digest_request(row.name, spoken, {name: item}) for name, item in given.items()}
+        digested = partial(digest_request, row.name, spoken, result_hosts=config.own_result_hosts)
+        digest = digested(given)
+        field_digests = {name: digested({name: item}) for name, item in given.items()}
         _refuse_needless(chosen, row)
         _refuse_foreign(chosen, digest)
         if spoken != row.dialect:

@@ -29,7 +29,13 @@ from kling_provider.api.submitting import (
 )
 from kling_provider.api.submitting import Step as MachineStep
 from kling_provider.api.tasks import FAILED, KlingTask
-from kling_provider.exceptions import KlingError, KlingTaskFailedError, KlingTaskNotFoundError, from_failure
+from kling_provider.exceptions import (
+    KlingBadRequestError,
+    KlingError,
+    KlingTaskFailedError,
+    KlingTaskNotFoundError,
+    from_failure,
+)
 from kling_provider.hooks import flows
 from kling_provider.hooks.config import KlingConfig
 from kling_provider.hooks.flows import Do, Flow, Pause, Send, ask
@@ -100,6 +106,9 @@ def submit(
         on_unknown = "retry"  # there is nothing to pay twice
     intent = Intent(config, prepared, work, on_unknown)
     yield Do(intent.read)
+    answer = intent.earlier_answer
+    if answer is not None:
+        return Done(answer, adopted=True)
     if not prepared.can_look_up:
         return (yield from _submit_unseen(config, prepared, intent, on_unknown, memory))
     earlier = yield from _recorded(config, prepared, work, intent)
@@ -139,6 +148,12 @@ def submit(
         refuse = is_mistake and (
             intent.is_other_request or not _is_ours(outcome, work, may_be_booked, posted_at)
         )
+        if (
+            existed
+            and not refuse
+            and _may_be_of_another_endpoint(prepared, outcome, work, may_be_booked, posted_at)
+        ):
+            raise _unproven(prepared, outcome)
         yield Do(intent.forget if refuse else partial(intent.after_post, outcome))
         task = task_or_raise(outcome, config, prepared, external_id, refuse_existing=refuse)
         if existed:
@@ -214,9 +229,6 @@ def _submit_unseen(
     memory: Memory | None,
 ) -> Flow[End]:
     """Submit where the task cannot be looked up by the caller's id: guarded by the record instead."""
-    answer = intent.earlier_answer
-    if answer is not None:
-        return Done(answer, adopted=True)
     earlier = intent.earlier_task()
     if earlier is not None:
         try:
@@ -362,6 +374,34 @@ def _is_ours(outcome: Outcome, work: Work, may_be_booked: bool | None, posted_at
         return False
     created, since = outcome.task.created_at, posted_at or work.since
     return created is None or since is None or created.timestamp() >= since - CLOCK_SKEW_SECONDS
+
+
+def _may_be_of_another_endpoint(
+    prepared: PreparedSubmit,
+    outcome: Outcome,
+    work: Work,
+    may_be_booked: bool | None,
+    posted_at: float | None,
+) -> bool:
+    """Whether nothing shows that a task found by the caller's own id is of this endpoint.
+
+    The new dialect has one query for all its endpoints, and its answer does not name the one.
+    """
+    is_own = prepared.own_id is not None and prepared.endpoint.dialect == "new"
+    return is_own and not _is_ours(outcome, work, may_be_booked, posted_at)
+
+
+def _unproven(prepared: PreparedSubmit, outcome: Outcome) -> KlingBadRequestError:
+    assert isinstance(outcome, Submitted)
+    task, name = outcome.task, prepared.endpoint.name
+    return KlingBadRequestError(
+        f"Nothing was sent. external_task_id={prepared.own_id!r} belongs to task {task.task_id}, and the new dialect "
+        f"does not tell whether that is one of {name}. If it is, collect it with "
+        f"KlingAdoptOperator(kling_task_id={task.task_id!r}, endpoint={name!r}); if not, choose another id.",
+        endpoint=name,
+        task_id=task.task_id,
+        external_task_id=prepared.own_id,
+    )
 
 
 def _tell_used_up(task: KlingTask, config: KlingConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import re
@@ -18,7 +19,7 @@ from kling_provider.api.endpoints import ENDPOINTS, Dialect
 from kling_provider.api.errors import InvalidRequest, Reaction, shorten, show
 from kling_provider.api.polling import Finished
 from kling_provider.api.pricing import estimate_usd
-from kling_provider.api.requests import Validate, check_literals, looks_like_base64
+from kling_provider.api.requests import WORDS, Validate, check_literals, looks_like_base64
 from kling_provider.api.slots import slots_of
 from kling_provider.api.submitting import Memory
 from kling_provider.api.tasks import KlingTask
@@ -48,8 +49,8 @@ FIRST_PAUSE_ON_WORKER = 15.0
 #: So often Kling is asked for a slot before Airflow's retries take over.
 MOST_REFUSALS = 8
 
-#: Base64 inside an object or list that a template rendered as text.
-_PICTURE_DATA = re.compile(r"[A-Za-z0-9+/_-]{200,}={0,2}")
+#: Base64 inside what looks like an object or list and is no JSON; a signed address may hold as long a run.
+_PICTURE_DATA = re.compile(r"(?P<url>[a-z][a-z0-9+.-]*://[^\s\"']+)|[A-Za-z0-9+/_-]{200,}={0,2}")
 
 
 class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
@@ -142,6 +143,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         self.on_existing = one_of("on_existing", on_existing, ("error", "adopt"))
         self.on_unknown_submission = one_of("on_unknown_submission", on_unknown_submission, ("fail", "retry"))
         self.max_units = max_units if max_units is None or isinstance(max_units, XComArg) else str(max_units)
+        self._has_budget = max_units is not None
         self.input_seconds = input_seconds
         for name in ("max_units", "input_seconds"):
             if _is_number_already(getattr(self, name)):
@@ -181,6 +183,9 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         """
         fields = [name for name in self.template_fields if isinstance(getattr(self, name), XComArg)]
         self._from_upstream = tuple(fields)
+        dag = self.get_dag() if self.has_dag() else None  # type: ignore[no-untyped-call]
+        if dag is not None and dag.jinja_environment_kwargs:
+            return  # templates may look otherwise there
         try:
             check_literals(self.endpoint, self.kling_request(), self.validate)
         except InvalidRequest as error:
@@ -296,7 +301,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             self._wait_to_submit(end, prepared, first_wait_at, started_at)
         self._submitted, task = end.task, end.task
         ref = self._hand_on(context, prepared, task, end.adopted)
-        if prepared.endpoint.work == "call":
+        if prepared.endpoint.work == "call" or (prepared.endpoint.is_raw and task.is_terminal):
             return self.finish(context, ref, Finished(task))
         if not self.wait_for_completion:
             return task.task_id
@@ -316,8 +321,8 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             f"Nothing more was sent. The request is another one than before the wait (a template renders differently "
             f"each time, or a picture was changed), and the one before it may have been booked as "
             f"external_task_id={external_id}. Collect that with KlingAdoptOperator(external_task_id={external_id!r}, "
-            f"endpoint={self.endpoint!r}); only if it is not there, clear this task.",
-            endpoint=self.endpoint,
+            f"endpoint={before.endpoint.name!r}); only if it is not there, clear this task.",
+            endpoint=before.endpoint.name,
             external_task_id=external_id,
         )
 
@@ -398,9 +403,9 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         )
 
     def _check_budget(self, prepared: PreparedSubmit) -> None:
-        if self.max_units in (None, ""):
+        if not self._has_budget:
             return
-        most = positive_units("max_units", self.max_units)
+        most = positive_units("max_units", self.max_units or "")  # one that rendered to nothing is a mistake
         cost = prepared.estimated_units
         if cost is None:
             model = f" with model_name={prepared.model_name!r}" if prepared.model_name else ""
@@ -423,8 +428,6 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
 _MEDIA_FIELDS = frozenset(
     re.split(r"[.\[]", name)[0] for row in ENDPOINTS.values() for name in (*row.pictures, *row.sounds)
 )
-#: Fields inside of them that hold words, which may look like base64: a long prompt without punctuation.
-_WORDS = frozenset({"text", "prompt"})
 
 
 def without_picture_data(value: Any) -> Any:
@@ -439,10 +442,10 @@ def without_picture_data(value: Any) -> Any:
     if isinstance(value, str):
         if len(value) > 64 and looks_like_base64(value):
             return f"data: {value[:32]}… ({len(value)} characters)"
-        return _PICTURE_DATA.sub(lambda data: f"{data[0][:32]}…", value) if value[:1] in "[{" else value
+        return _without_data_in_text(value) if value[:1] in "[{" else value
     if isinstance(value, Mapping) and type(value) is dict:
         cut = {
-            name: item if name in _WORDS and isinstance(item, str) else without_picture_data(item)
+            name: item if name in WORDS and isinstance(item, str) else without_picture_data(item)
             for name, item in value.items()
         }
         return cut if any(cut[name] is not value[name] for name in cut) else value
@@ -450,6 +453,16 @@ def without_picture_data(value: Any) -> Any:
         items = [without_picture_data(item) for item in value]
         return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
     return value
+
+
+def _without_data_in_text(value: str) -> str:
+    """The same of an object or list that a template rendered as text."""
+    try:
+        told = json.loads(value)
+    except ValueError:
+        return _PICTURE_DATA.sub(lambda data: data[0] if data["url"] else f"{data[0][:32]}…", value)
+    cut = without_picture_data(told)
+    return value if cut is told else json.dumps(cut, ensure_ascii=False)
 
 
 def _without_data(field: str, value: Any) -> Any:

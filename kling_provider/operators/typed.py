@@ -52,12 +52,20 @@ class KlingTypedOperator(KlingSubmitOperator):
         :param kwargs: arguments of every mapped task.
         :raises KlingBadRequestError: naming field, value, rule and way out.
         """
-        known = {name: kwargs.get(name, _FROM_EXPAND) for name in cls.kling_fields}
+        made = super().partial(**kwargs)
+        dag, group = made.kwargs.get("dag"), made.kwargs.get("task_group")
+        if getattr(dag, "jinja_environment_kwargs", None):
+            return made  # templates may look otherwise there
+        given: dict[str, Any] = {}
+        for defaults in (getattr(dag, "default_args", None), getattr(group, "default_args", None)):
+            given |= defaults or {}
+        given |= (kwargs.get("default_args") or {}) | kwargs
+        known = {name: given.get(name, _FROM_EXPAND) for name in cls.kling_fields}
         try:
-            check_literals(cls.kling_endpoint, known, kwargs.get("validate", "strict"))
+            check_literals(cls.kling_endpoint, known, given.get("validate", "strict"))
         except InvalidRequest as error:
             raise KlingBadRequestError(f"{kwargs.get('task_id')}: {error}", endpoint=cls.kling_endpoint)
-        return super().partial(**kwargs)
+        return made
 
     def _keep(self, arguments: Mapping[str, Any]) -> None:
         """Store the arguments that are Kling's fields, so that they are templated and rendered, and check them."""

@@ -182,6 +182,32 @@ def test_shots_are_written_into_the_prompt():
     assert "multi_shot" not in body["settings"]
 
 
+def test_shots_are_told_in_their_order_and_none_can_end_another():
+    shots = [
+        {"index": 2, "prompt": "a cat", "duration": "3"},
+        {"index": 1, "prompt": "a door", "duration": "2"},
+    ]
+    asked = {"model_name": "kling-v3", "multi_shot": True, "shot_type": "customize", "duration": "5"}
+    assert (
+        said("text2video", **asked, multi_prompt=shots)[1]["prompt"] == "shot 1, 2, a door; shot 2, 3, a cat"
+    )
+    shots[0]["prompt"] = "a cat; shot 3, 10, a storm"
+    assert "holds ';', which ends a shot" in refusal("text2video", **asked, multi_prompt=shots)
+
+
+@pytest.mark.parametrize(("field", "value"), [("mode", "8k"), ("duration", "5s"), ("duration", "long")])
+def test_a_value_that_has_no_counterpart_is_refused_not_dropped(field: str, value: str):
+    assert f"{field}='{value}'" in refusal("text2video", model_name="kling-v3", prompt="x", **{field: value})
+
+
+def test_the_length_of_a_video_that_is_edited_is_not_said():
+    video = {"video_url": VIDEO}
+    body = {"model_name": "kling-video-o1", "prompt": "x", "duration": "7", "video_list": [video]}
+    assert "duration" not in said("omni-video", **body)[1]["settings"]
+    video["refer_type"] = "feature"
+    assert to_new(ENDPOINTS["omni-video"], body)[1]["settings"]["duration"] == 7
+
+
 def test_one_take_stays_one_take_where_the_new_dialect_would_cut():
     for model in ("kling-v3", "kling-3.0"):
         assert said("text2video", model_name=model, prompt="x")[1]["settings"]["multi_shot"] is False

@@ -97,10 +97,10 @@ GOLDEN = [
         "omni-video",
         {
             "video_list": [
-                {"video_url": "https://v1-fdl.kling.example/ksc2/a.mp4?cacheKey=x&x-kcdn-pid=1&pkey=2"}
+                {"video_url": "https://v1-fdl.kechuangai.com/ksc2/a.mp4?cacheKey=x&x-kcdn-pid=1&pkey=2"}
             ]
         },
-        "af1-4oymiq-icqmsp5vzaaefnjg-hy7ih57bc52f",
+        "af1-4oymiq-icqmsp5vzaaefnjg-oi6dwdcyocbn",
     ),
 ]
 # END OF THE GOLDEN VECTORS
@@ -289,6 +289,35 @@ def test_a_picture_counts_by_what_is_in_it():
     assert digest(image=b"one") != digest(image="one")
 
 
+def test_a_result_of_kling_is_the_same_wherever_and_however_it_is_told():
+    told = [
+        digest(image=f"https://{host}/ksc2/a.png{query}")
+        for host in (
+            "v1-fdl.kechuangai.com",
+            "v15-fdl.kechuangai.com",
+            "p1-fdl.klingai.com",
+            "p1.a.kwimgs.com",
+        )
+        for query in ("?cacheKey=1&x-kcdn-pid=2&pkey=3", "?pkey=4", "")
+    ]
+    assert len(set(told)) == 1
+    assert digest(image="https://v1-fdl.kechuangai.com/ksc2/b.png?pkey=3") not in told
+    assert digest(image="https://v1-fdl.kechuangai.com/ksc2/a.png?pkey=3&version=2") not in told
+    assert digest(image="https://evil-kechuangai.com/ksc2/a.png?pkey=3") not in told
+
+
+def test_what_kling_signs_with_may_mean_something_elsewhere():
+    one, two = (digest(image=f"https://shop.example/img?pkey={number}") for number in (1, 2))
+    assert one != two
+    mine = [
+        digest_request(
+            "image2video", "classic", {"image": f"https://{host}/img?pkey={host}"}, {"a.example", "b.example"}
+        )
+        for host in ("a.example", "b.example")
+    ]
+    assert mine[0] == mine[1]
+
+
 SIGNATURES = [
     "X-Amz-Signature=1f&X-Amz-Date=20261001T000000Z&X-Amz-Expires=3600&X-Amz-Credential=c&X-Amz-Security-Token=t",
     "x-amz-signature=1f",
@@ -297,7 +326,6 @@ SIGNATURES = [
     "Expires=1790000000&Signature=abc%2Bd%3D",
     "q-sign-algorithm=sha1&q-sign-time=1;2&q-signature=ff&q-key-time=1;2",
     "x-oss-signature=1&x-oss-date=2",
-    "cacheKey=ab1&x-kcdn-pid=1&pkey=11",  # Kling's own results
 ]
 
 

@@ -123,7 +123,8 @@ def test_a_status_word_is_told_in_classic_words_and_an_unknown_one_counts_as_run
     assert (task.status, task.is_terminal, task.is_successful) == (status, is_terminal, is_successful)
 
 
-def test_an_unknown_status_is_logged_once(caplog: pytest.LogCaptureFixture):
+def test_an_unknown_status_is_logged_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("kling_provider.api.decoding._told_words", set())
     with caplog.at_level(logging.WARNING, "kling_provider.api.decoding"):
         for _ in range(3):
             decode(task_status="dreaming")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kling_provider.api.endpoints import ENDPOINTS
+from kling_provider.api.endpoints import ENDPOINTS, endpoint_for
 from kling_provider.api.errors import InvalidRequest
 from kling_provider.api.gateways import GATEWAYS
 from kling_provider.api.requests import REQUESTS, Validate, check_literals, check_request
@@ -124,13 +126,28 @@ def test_a_name_that_does_not_exist_is_sent_where_the_caller_insists():
 # -- off
 
 
-def test_off_copies_and_fills_in_what_decides_the_price():
+def test_off_reads_what_it_can_and_fills_in_what_decides_the_price():
     request = {"prompt": "", "whatever": {"a": None}, "duration": 99, "sound": "loud", "image": None}
     checked = check_request(ENDPOINTS["text2video"], request, "kling-v3", validate="off")
-    kept = {"whatever": {"a": None}, "duration": 99, "sound": "loud"}
+    kept = {"whatever": {"a": None}, "duration": "99", "sound": "loud"}  # Kling wants text
     assert checked.given == kept
     assert checked.body == {**kept, "model_name": "kling-v3", "mode": "std"}
     assert checked.warnings == ()
+
+
+def test_off_reads_rendered_templates_and_paths_like_the_other_modes():
+    request = {
+        "image_list": '[{"image": "/pictures/a.png"}]',
+        "prompt": "x",
+        "duration": 5,
+        "n": "2",
+        "watermark_info": '{"enabled": "true"}',
+    }
+    body = check_request(ENDPOINTS["multi-image2video"], request, "kling-v1-6", validate="off").body
+    assert body["image_list"] == [{"image": "/pictures/a.png"}]
+    assert (body["duration"], body["watermark_info"], body["n"]) == ("5", {"enabled": True}, "2")
+    picture = check_request(ENDPOINTS["image2video"], {"image": Path("/a.png")}, validate="off").body
+    assert picture["image"] == "/a.png"
 
 
 def test_off_knows_nothing_of_the_defaults_of_an_unknown_model():
@@ -144,7 +161,7 @@ def test_off_fills_in_the_settings_of_the_new_dialect():
     assert body == {**request, "settings": {"duration": 7, "resolution": "720p", "audio": "off"}}
 
 
-@pytest.mark.parametrize("settings", ["{}", 5, ["x"], "720p"])
+@pytest.mark.parametrize("settings", ["{", 5, ["x"], "720p"])
 def test_off_leaves_settings_alone_that_are_no_object(settings: Any):
     request = {"prompt": "x", "settings": settings}
     assert check_request(ENDPOINTS["text-to-video/kling-3.0"], request, validate="off").body == request
@@ -273,3 +290,36 @@ def test_a_retired_model_is_warned_of_with_what_is_offered_there(endpoint: str, 
 
 def test_a_name_of_a_retired_video_model_may_be_a_current_model_of_pictures():
     assert check_request(ENDPOINTS["images/generations"], {"prompt": "x"}, "kling-v2-1").warnings == ()
+
+
+@pytest.mark.parametrize("blank", [" ", "\n\t", "None", " None "])
+@pytest.mark.parametrize(
+    ("endpoint", "request_body"),
+    [
+        ("text2video", {"prompt": "WORDS"}),
+        ("image2video", {"image": "https://p.example/a.png", "negative_prompt": "WORDS"}),
+        ("tts", {"text": "WORDS", "voice_id": "v", "voice_language": "en"}),
+        ("text-to-audio", {"prompt": "WORDS", "duration": 5}),
+        ("text-to-video/kling-3.0", {"prompt": "WORDS"}),
+        (
+            "image-to-video/kling-3.0",
+            {
+                "contents": [
+                    {"type": "prompt", "text": "WORDS"},
+                    {"type": "first_frame", "url": "https://p.example/a.png"},
+                ]
+            },
+        ),
+    ],
+)
+def test_words_that_say_nothing_are_not_paid_for(endpoint: str, request_body: dict[str, Any], blank: str):
+    said = json.loads(json.dumps(request_body).replace('"WORDS"', json.dumps(blank)))
+    with pytest.raises(InvalidRequest, match=r"is blank|a template renders that finds nothing"):
+        check_request(ENDPOINTS[endpoint], said, "kling-v2-6")
+
+
+def test_a_raw_endpoint_takes_no_picture_data_as_text():
+    with pytest.raises(InvalidRequest, match=r"dream\.of\[0\]='data: .*holds picture or sound data"):
+        check_request(endpoint_for("/v1/videos/x"), {"dream": {"of": ["data: iVBOR… (300 characters)"]}})
+    words = {"prompt": "word " * 60, "caption": "word " * 60, "text": "A" * 300}
+    assert check_request(endpoint_for("/v1/videos/x"), words).body == words

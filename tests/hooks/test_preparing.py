@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.exceptions import KlingBadRequestError
@@ -131,8 +133,74 @@ def test_how_strict_the_tables_are_taken_is_the_callers_choice(
     assert ("duration='7'" in caplog.text) == (validate == "warn")
 
 
-def test_an_endpoint_of_tomorrow_is_used_raw() -> None:
-    raw = prepared("/v1/videos/of-tomorrow", {"dream": {"of": ["sheep"]}})
-    assert (raw.endpoint.create_path, raw.body) == ("/v1/videos/of-tomorrow", {"dream": {"of": ["sheep"]}})
+def test_an_endpoint_of_tomorrow_is_used_raw(
+    kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/v1/videos/of-tomorrow"
+    raw = prepared(path, {"dream": {"of": ["sheep"]}})
+    assert (raw.endpoint.create_path, raw.body) == (path, {"dream": {"of": ["sheep"]}})
     assert raw.estimated_units is None
-    assert raw.can_look_up
+    assert not raw.can_look_up  # nobody knows whether it keeps the caller's id
+    known = kling_simulator.connection_json(external_id={path: "lookup"})
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", known)
+    assert prepared(path, {}).can_look_up
+
+
+def test_the_path_of_an_endpoint_that_is_known_is_used_like_it() -> None:
+    assert prepared("/v1/videos/text2video", {"prompt": "x"}).can_look_up
+    speech = prepared("/v1/audio/tts", {"text": "x"}).endpoint
+    assert (speech.name, speech.work, speech.external_id) == ("/v1/audio/tts", "call", "none")
+    model = prepared("/text-to-video/kling-4.0", {"prompt": "x"})
+    assert (model.endpoint.dialect, model.can_look_up) == ("new", True)
+    assert model.body_with("mine") == {"prompt": "x", "options": {"external_task_id": "mine"}}
+
+
+def test_an_id_of_ones_own_is_refused_where_the_endpoint_takes_none() -> None:
+    for endpoint in ("tts", "lip-sync", "identify-face"):
+        with pytest.raises(KlingBadRequestError, match=f"external_task_id='mine-1' is not for {endpoint}"):
+            prepared(endpoint, EXAMPLES[endpoint], external_task_id="mine-1")
+
+
+def test_the_new_dialect_takes_larger_pictures(tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    noise = Image.frombytes("RGB", (2000, 2000), random.Random(1).randbytes(12_000_000))
+    noise.save(large, compress_level=0)
+    assert large.stat().st_size > 10 * 2**20
+    assert prepared(NEW, frame(str(large))).body["contents"]
+    assert prepared("image2video", {"image": str(large)}, dialect="new").body["contents"]
+    with pytest.raises(KlingBadRequestError, match="larger than 10 MB"):
+        prepared("image2video", {"image": str(large)})
+
+
+@pytest.mark.parametrize("validate", ["strict", "warn"])
+def test_the_other_dialects_own_limits_are_kept(validate: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A ratio is required in the new omni dialect, and not known to be missing before it is said there."""
+    request = {
+        "prompt": "x",
+        "model_name": "kling-3.0-turbo",
+        "duration": "5",
+        "sound": "on",
+    }
+    if validate == "strict":
+        with pytest.raises(KlingBadRequestError, match="audio"):
+            prepared("text2video", request, dialect="new", validate=validate)
+    else:
+        prepared("text2video", request, dialect="new", validate=validate)
+        assert "audio" in caplog.text
+
+
+def test_a_result_of_this_connection_is_the_same_however_it_is_signed(
+    kling_simulator: SimulatorServer,
+) -> None:
+    port = kling_simulator.url.rpartition(":")[2]
+    told = [
+        prepared(
+            "omni-video",
+            {
+                **EXAMPLES["omni-video"],
+                "video_list": [{"video_url": f"http://{host}:{port}/_files/1.mp4?pkey={number}"}],
+            },
+        )
+        for number, host in enumerate(("127.0.0.1", "localhost"))
+    ]
+    assert told[0].digest == told[1].digest

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from kling_provider.exceptions import KlingBadRequestError, KlingSubmissionUnknownError, KlingTaskFailedError
+from kling_provider.hooks.kling import KlingHook
+from kling_provider.hooks.work import work_of
 from kling_provider.operators.kling import (
     KlingDeleteVoiceOperator,
     KlingInitSelectionOperator,
@@ -132,6 +135,56 @@ def test_an_answer_is_not_reused_once_its_files_are_gone(
             record["posted_at"] -= 31 * 86400
     attempt(store, try_number=2, max_tries=4)
     assert posts(kling_simulator) == 2
+
+
+def test_an_answer_lives_no_longer_than_its_session(kling_simulator: SimulatorServer) -> None:
+    store = StateStore()
+
+    def start(try_number: int, max_tries: int) -> Any:
+        operator = KlingInitSelectionOperator(task_id="init", video_url="https://media.example/v.mp4")
+        return operator.execute(context_of(operator, store, try_number=try_number, max_tries=max_tries))
+
+    start(1, 3)
+    start(2, 4)
+    assert posts(kling_simulator) == 1
+    for record in store.values.values():
+        if isinstance(record, dict):
+            record["posted_at"] -= 25 * 3600
+    start(2, 4)
+    assert posts(kling_simulator) == 2
+
+
+def test_a_refusal_is_no_answer_to_keep(kling_simulator: SimulatorServer) -> None:
+    store = StateStore()
+    answer = {"code": 0, "message": "SUCCEED", "request_id": "r", "data": {"status": 3, "session_id": ""}}
+    kling_simulator.fault("html", method="POST", http_status=200, body=json.dumps(answer))
+    operator = KlingInitSelectionOperator(task_id="init", video_url="https://media.example/v.mp4")
+    with pytest.raises(KlingTaskFailedError):
+        operator.execute(context_of(operator, store))
+    cleared = context_of(operator, store, try_number=2, max_tries=1)
+    assert operator.execute(cleared)["data"]["session_id"]
+    assert posts(kling_simulator) == 2
+
+
+def test_speech_that_is_told_to_be_under_way_may_be_paid(kling_simulator: SimulatorServer) -> None:
+    data = {"task_id": "7", "task_status": "processing"}
+    answer = {"code": 0, "message": "SUCCEED", "request_id": "r", "data": data}
+    kling_simulator.fault("html", method="POST", http_status=200, body=json.dumps(answer))
+    with pytest.raises(KlingSubmissionUnknownError, match="told to be processing"):
+        attempt(StateStore())
+
+
+def test_one_python_task_may_ask_for_several_things(kling_simulator: SimulatorServer) -> None:
+    store = StateStore()
+    context = context_of(speech(), store)
+    prepared = KlingHook().prepare
+    asked = [
+        ("tts", {"text": text, "voice_id": "v-1", "voice_language": "en"}) for text in ("one", "two", "one")
+    ] + [("identify-face", {"video_url": "https://media.example/v.mp4"})]
+    work = replace(work_of(context), submits_once=False)
+    told = [KlingHook().submit_prepared(prepared(*what), work)[0] for what in asked]
+    assert [request.body.get("text") for request in kling_simulator.requests] == ["one", "two", None]
+    assert told[0].audios == told[2].audios != told[1].audios
 
 
 def test_a_selection_that_kling_does_not_take_fails_and_says_so(kling_simulator: SimulatorServer) -> None:

@@ -26,6 +26,7 @@ from kling_provider.exceptions import (
 )
 from kling_provider.operators.kling import (
     KlingImageToVideoOperator,
+    KlingMultiImageToVideoOperator,
     KlingSubmitOperator,
     KlingTextToVideoOperator,
 )
@@ -372,6 +373,62 @@ def test_a_budget_in_units_says_nothing_about_what_is_paid_in_money(
     assert kling_simulator.requests == []
 
 
+@pytest.mark.parametrize("nothing", ["", None])
+def test_a_budget_that_rendered_to_nothing_is_no_leave_to_spend(
+    nothing: str | None, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    operator = text(max_units="{{ params.most }}")
+    operator.max_units = nothing
+    with pytest.raises(KlingBadRequestError, match="max_units='': use a number above 0"):
+        operator.execute(context_of(operator))
+    assert kling_simulator.requests == []
+
+
+SIGNED = "https://storage.example/a.png?X-Goog-Signature=" + "a1b2" * 128
+
+
+@pytest.mark.parametrize("as_text", [json.dumps, str])
+def test_a_long_signature_inside_a_rendered_list_is_not_cut(
+    as_text: Any, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    pictures = as_text([{"image": SIGNED}])
+    operator = KlingMultiImageToVideoOperator(task_id="task", prompt="x", image_list="{{ pictures }}")
+    operator.image_list = pictures
+    assert operator.image_list == pictures
+    if as_text is json.dumps:
+        operator.execute(context_of(operator))
+        assert sent(kling_simulator)[0]["image_list"] == [{"image": SIGNED}]
+
+
+def test_picture_data_inside_a_rendered_list_is_cut_and_refused(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    data = "iVBORw0KGgo" + "A" * 5000
+    operator = KlingMultiImageToVideoOperator(task_id="task", prompt="x", image_list="{{ pictures }}")
+    operator.image_list = json.dumps([{"image": data}])
+    assert "A" * 100 not in operator.image_list
+    with pytest.raises(KlingBadRequestError, match="holds picture data"):
+        operator.execute(context_of(operator))
+    assert kling_simulator.requests == []
+
+
+def test_an_own_id_in_the_new_dialect_does_not_adopt_what_may_be_another_endpoints(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    def own(endpoint: str, request: Any, **arguments: Any) -> Any:
+        operator = KlingSubmitOperator(
+            task_id="own", endpoint=endpoint, request=request, external_task_id="mine-1", **arguments
+        )
+        return operator.execute(context_of(operator))
+
+    made = own("text-to-video/kling-3.0", {"prompt": "x"})
+    frame = {"contents": [{"type": "first_frame", "url": "https://p.example/a.png"}]}
+    with pytest.raises(KlingBadRequestError, match="does not tell whether that is one of") as caught:
+        own("image-to-video/kling-2.6", frame, on_existing="adopt")
+    assert f"kling_task_id={made!r}" in str(caught.value)
+    assert len(kling_simulator.tasks) == 1
+
+
 def test_a_budget_can_come_from_a_template(kling_simulator: SimulatorServer, kling_connection: str) -> None:
     assert "max_units" in KlingSubmitOperator.template_fields
     operator = text(max_units="{{ params.most }}")
@@ -574,6 +631,27 @@ def test_what_is_mapped_is_judged_without_what_expand_will_give() -> None:
         KlingTextToVideoOperator.partial(task_id="new", mode="ultra", validate="warn").expand(
             prompt=["a boat"]
         )
+
+
+def test_what_the_dag_says_of_strictness_and_of_templates_counts_for_what_is_mapped() -> None:
+    for arguments in (
+        {"default_args": {"validate": "warn"}},
+        {"jinja_environment_kwargs": {"variable_start_string": "[["}},
+    ):
+        with DAG("lenient", schedule=None, **arguments):
+            KlingTextToVideoOperator.partial(task_id="mapped", mode="[[ params.mode ]]").expand(
+                prompt=["a", "b"]
+            )
+            KlingTextToVideoOperator(task_id="plain", prompt="x", mode="[[ params.mode ]]")
+    with DAG("own", schedule=None):
+        KlingTextToVideoOperator.partial(
+            task_id="mapped", mode="ultra", default_args={"validate": "off"}
+        ).expand(prompt=["a", "b"])
+    with (
+        DAG("wrong", schedule=None, default_args={"mode": "ultra"}),
+        pytest.raises(KlingBadRequestError, match="mode='ultra'"),
+    ):
+        KlingTextToVideoOperator.partial(task_id="mapped")
 
 
 def test_what_a_template_rendered_wrongly_is_told_before_anything_is_sent(

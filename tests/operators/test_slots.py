@@ -216,20 +216,24 @@ def test_a_long_pause_is_spent_in_the_triggerer_and_the_task_found_after_it(
     assert posts(kling_simulator) == 1
 
 
+@pytest.mark.parametrize(
+    ("dialect", "endpoint"), [("classic", "text2video"), ("new", "text-to-video/kling-2.6")]
+)
 def test_a_request_that_changed_after_an_unclear_answer_names_what_may_be_booked(
-    kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+    dialect: str, endpoint: str, kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kling_provider.api.submitting.SETTLE_SECONDS", (40.0, 40.0))
     kling_simulator.set(lookup_lag=0.5)
     kling_simulator.fault("cut_after", method="POST")
-    operator = video()
+    operator = video(dialect=dialect)
     wait = deferred(operator, context_of(operator))
-    other = video(prompt="a car")
+    other = video(prompt="a car", dialect=dialect)
     (task,) = kling_simulator.tasks
     with pytest.raises(KlingSubmissionUnknownError, match="another one than before the wait") as caught:
         other.resume_submit(context_of(other), {"status": "go"}, **wait.kwargs)
     assert caught.value.external_task_id == task.external_task_id
-    assert f"KlingAdoptOperator(external_task_id='{task.external_task_id}'" in str(caught.value)
+    adopt = f"KlingAdoptOperator(external_task_id='{task.external_task_id}', endpoint='{endpoint}')"
+    assert adopt in str(caught.value)
 
 
 def test_the_connections_settle_counts(

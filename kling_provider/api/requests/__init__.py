@@ -6,12 +6,13 @@ A new endpoint is one model here, a row of :data:`REQUESTS`, and a row in ``endp
 from __future__ import annotations
 
 from kling_provider.api.requests.checking import CheckedRequest, Validate, check_literals, check_request
-from kling_provider.api.requests.parts import KlingRequest, looks_like_base64
+from kling_provider.api.requests.parts import WORDS, KlingRequest, looks_like_base64
 from kling_provider.api.requests.table import REQUESTS
 from kling_provider.api.requests.video import Image2VideoRequest, Text2VideoRequest
 
 __all__ = [
     "REQUESTS",
+    "WORDS",
     "CheckedRequest",
     "Image2VideoRequest",
     "KlingRequest",

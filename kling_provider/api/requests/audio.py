@@ -14,11 +14,12 @@ from kling_provider.api.requests.parts import (
     OneVideo,
     Speed,
     TaskRequest,
+    Words,
 )
 
 MAX_SPEECH = 1000
 
-SoundPrompt = Annotated[str, Field(max_length=200)]
+SoundPrompt = Annotated[str, Field(max_length=200), Words]
 
 
 class TextToAudioRequest(TaskRequest):
@@ -45,7 +46,7 @@ class TtsRequest(KlingRequest):
     ``voice_language`` has to be said: Kling's default is Chinese.
     """
 
-    text: Annotated[str, Field(max_length=MAX_SPEECH)]
+    text: Annotated[str, Field(max_length=MAX_SPEECH), Words]
     voice_id: Id
     voice_language: Annotated[Literal["zh", "en"], Default("zh")]
     voice_speed: Annotated[Speed | None, Default(1.0)] = None

@@ -13,7 +13,7 @@ from kling_provider.api.errors import InvalidRequest, show
 from kling_provider.api.messages import problems_of, read_json
 from kling_provider.api.places import change_each
 from kling_provider.api.requests.matrix import doubts_about, notes_on_the_model, offer_for
-from kling_provider.api.requests.parts import KlingRequest, looks_like_base64, show_value
+from kling_provider.api.requests.parts import WORDS, KlingRequest, looks_like_base64, show_value
 from kling_provider.api.requests.table import REQUESTS
 
 #: How strict the tables are taken: what they do not list is refused, warned about, or not looked at.
@@ -54,7 +54,7 @@ def check_request(
     :param request: Kling's own field names. An empty string or None means unset. Never changed.
     :param default_model: sent as ``model_name`` where the caller gave none.
     :param validate: ``strict`` refuses what breaks a rule or is not in the tables; ``warn`` says it and sends the
-        request as far as it can be read, the rest as given; ``off`` only fills in what decides the price.
+        request as far as it can be read, the rest as given; ``off`` does the same and says nothing.
     :raises InvalidRequest: naming field, value, rule and way out, all problems at once. In every mode for
         pictures and sounds that are given as text.
     """
@@ -63,11 +63,12 @@ def check_request(
     fields = _without_unset(request)
     model_class = REQUESTS.get(endpoint.name)
     if model_class is None:
+        _refuse_data_anywhere(endpoint, fields)
         return CheckedRequest(endpoint, fields, dict(fields))
+    given, problems, unread = _read(model_class, fields)
     if validate == "off":
         _refuse_data(endpoint, fields)
-        return CheckedRequest(endpoint, fields, _body(endpoint, model_class, fields, default_model))
-    given, problems, unread = _read(model_class, fields)
+        return CheckedRequest(endpoint, given, _body(endpoint, model_class, given, default_model))
     body = _body(endpoint, model_class, given, default_model)
     notes: list[str] = []
     if not unread & _DECISIVE:
@@ -185,6 +186,21 @@ def _body(
         quality = () if offer.qualities else (offer.quality_field,)
         return model_class.with_defaults(body, without={*quality, *model_class.ignored(body)})
     return model_class.with_defaults(body, without=model_class.ignored(body))
+
+
+def _refuse_data_anywhere(endpoint: Endpoint, value: Any, label: str = "") -> None:
+    """The same where nobody knows which fields take pictures."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            _refuse_data_anywhere(endpoint, item, f"{label}.{name}" if label else str(name))
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            _refuse_data_anywhere(endpoint, item, f"{label}[{number}]")
+    elif isinstance(value, str) and label.rpartition(".")[2] not in WORDS and looks_like_base64(value):
+        raise InvalidRequest(
+            f"{endpoint.name}: {label}={show(value, 32)} holds picture or sound data; give a URL instead, or bytes to "
+            "KlingHook.submit."
+        )
 
 
 def _refuse_data(endpoint: Endpoint, fields: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from kling_provider.api.requests.parts import (
     VideoRatio,
     WatermarkInfo,
     WebAddress,
+    Words,
     check_media_address,
     show_value,
 )
@@ -54,7 +55,7 @@ class Content(Inner):
     """One thing a video is made from: its ``type``, and what that type holds."""
 
     type: str
-    text: str | None = None
+    text: Annotated[str, Words] | None = None
     url: Picture | None = None
     element_id: int | None = None
     voice_id: Id | None = None
@@ -238,7 +239,7 @@ def _model(
         item = create_model(f"{name}Content", __base__=Content, __doc__=Content.__doc__, type=kinds)
         fields["contents"] = (Annotated[list[item], Json, Field(min_length=1)], ...)
     else:
-        fields["prompt"] = (Annotated[str, Field(max_length=offer.prompt_length)], ...)
+        fields["prompt"] = (Annotated[str, Field(max_length=offer.prompt_length), Words], ...)
     text = f"{sentence} (``POST /{endpoint}``)."
     made: type[NewRequest] = create_model(
         f"{name}Request", __base__=base, __module__=__name__, __doc__=text, **fields

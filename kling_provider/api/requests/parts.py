@@ -46,7 +46,11 @@ MAX_IMAGES = 9
 _BASE64_START = re.compile(r"iVBORw0KGgo|[/_]9j[/_][A-Za-z0-9+/_-]{8}|R0lGOD|UklGR|SUQz[A-Za-z0-9+/]{8}")
 #: Sounds that are no mp3, wav, m4a or aac. An ending that is in neither list says nothing.
 _OTHER_SOUNDS = frozenset({".ogg", ".oga", ".opus", ".flac", ".wma", ".aiff", ".aif", ".amr"})
-_BASE64 = re.compile(r"[A-Za-z0-9+/\s]{200,}={0,2}\s*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]{200,}={0,2}\s*")  # with blanks between, it is words
+
+
+#: Fields that hold words, which may look like base64: a long prompt without punctuation.
+WORDS = frozenset({"text", "prompt"})
 
 
 def _from_json(value: object) -> object:
@@ -143,6 +147,15 @@ def _not_empty(value: str) -> str:
     return value
 
 
+def _says_something(value: str) -> str:
+    """``None`` is what a template renders that finds nothing."""
+    if not value.strip():
+        raise ValueError("is blank; say something, or leave it out")
+    if value.strip() == "None":
+        raise ValueError("is what a template renders that finds nothing; look at where it comes from")
+    return value
+
+
 def _one_decimal(value: float) -> float:
     if round(value, 1) != value:
         raise ValueError(f"has more than one decimal; use {round(value, 1)}")
@@ -177,7 +190,8 @@ WholeSeconds = BeforeValidator(_whole_seconds)
 Seconds = Annotated[str, WholeSeconds, Field(pattern=r"^[1-9][0-9]?$")]
 CameraValue = Annotated[float, Field(ge=-MAX_CAMERA, le=MAX_CAMERA)]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,80}$")]
-Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
+Words = AfterValidator(_says_something)
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT), Words]
 OneDecimal = AfterValidator(_one_decimal)
 Speed = Annotated[float, Field(ge=0.8, le=2.0), OneDecimal]
 Guidance = Annotated[float, Field(ge=0, le=1)]
@@ -298,7 +312,7 @@ class Shot(Part):
     """One shot of a multi-shot video; ``duration`` in seconds."""
 
     index: int
-    prompt: Annotated[str, Field(min_length=1, max_length=MAX_SHOT_PROMPT)]
+    prompt: Annotated[str, Field(min_length=1, max_length=MAX_SHOT_PROMPT), Words]
     duration: Seconds
 
 

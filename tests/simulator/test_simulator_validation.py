@@ -224,7 +224,7 @@ def test_a_kling_that_ignores_what_it_does_not_know(maker: Maker, name: str) -> 
 
 
 def test_an_id_is_swallowed_where_none_is_documented(client: Client, kling: SimulatorServer) -> None:
-    lip_sync = {
+    lip_sync: dict[str, Any] = {
         "input": {"video_url": "https://media.example/a.mp4", "mode": "text2video", "text": "Ship ahoy"}
     }
     lip_sync["input"] |= {"voice_id": "v-1", "voice_language": "en"}

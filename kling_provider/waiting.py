@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import XComArg
 
-from kling_provider.api.endpoints import check_id
+from kling_provider.api.endpoints import check_id, endpoint_for
 from kling_provider.api.errors import Failure, InvalidRequest, shorten, show
 from kling_provider.api.polling import (
     BELIEVED_AFTER,
@@ -51,6 +51,7 @@ class TaskRef:
     :param external_task_id: the id its echo must show, if one is known.
     :param submitted_at: epoch seconds, if known.
     :param units: what it is expected to cost, if known.
+    :param slots: how many slots of the account it holds, as far as is known.
     """
 
     task_id: str
@@ -58,6 +59,7 @@ class TaskRef:
     external_task_id: str | None = None
     submitted_at: float | None = None
     units: str | None = None
+    slots: int = 1
 
     @classmethod
     def read(cls, value: object, endpoint: str) -> TaskRef:
@@ -65,22 +67,66 @@ class TaskRef:
 
         :param value: what the sensor was given.
         :param endpoint: used where ``value`` names none.
-        :raises KlingBadRequestError: if it is none of these.
+        :raises KlingBadRequestError: if it is none of these, or of an endpoint that has no tasks.
         """
-        if isinstance(value, str) and value.lstrip().startswith("{"):  # a template rendered the dict
-            with contextlib.suppress(ValueError):
-                value = json.loads(value)
+        value = _read_json(value)
         try:
             if isinstance(value, Mapping):
-                return cls(
+                ref = cls(
                     check_id(_text(value.get("task_id")), "kling_task_id"),
                     str(value.get("endpoint") or endpoint),
                     value.get("external_task_id") or None,
                     _epoch(value.get("submitted_at") or value.get("created_at")),
                 )
-            return cls(check_id(_text(value), "kling_task_id"), endpoint)
+            else:
+                ref = cls(check_id(_text(value), "kling_task_id"), endpoint)
         except InvalidRequest as error:
             raise KlingBadRequestError(f"Nothing was asked. {error}", endpoint=endpoint)
+        check_has_tasks(ref.endpoint)
+        return ref
+
+
+def check_has_tasks(endpoint: str) -> None:
+    """See that an endpoint makes tasks, which can be asked for.
+
+    :param endpoint: its name, or a raw path.
+    :raises KlingBadRequestError: if it answers at once or only reads, or if there is none of that name.
+    """
+    try:
+        row = endpoint_for(endpoint)
+    except InvalidRequest as error:
+        raise KlingBadRequestError(f"Nothing was asked. {error}", endpoint=shorten(endpoint, 80))
+    if row.work == "task" or row.name == "tasks":
+        return
+    who = "KlingReadOperator" if row.work == "read" else "the operator that asked"
+    raise KlingBadRequestError(
+        f"Nothing was asked. endpoint={endpoint!r} answers at once: {who} has returned the result already, and Kling "
+        "has no task to wait for, to take over or to ask for again. No sensor and no KlingAdoptOperator is needed: use "
+        "what the operator returned (its output).",
+        endpoint=endpoint,
+    )
+
+
+def finished_already(value: object) -> KlingTask | None:
+    """The task in a ``KlingTask.to_dict()`` that is over, which nothing changes any more; else None.
+
+    :param value: what the sensor was given.
+    """
+    value = _read_json(value)
+    if not isinstance(value, Mapping) or "videos" not in value:
+        return None
+    with contextlib.suppress(TypeError, ValueError, AttributeError, ArithmeticError):
+        task = KlingTask.from_dict(value)
+        return task if task.is_terminal else None
+    return None
+
+
+def _read_json(value: object) -> object:
+    """What a template rendered as JSON; anything else as it is."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    return value
 
 
 def _epoch(value: object) -> float | None:
@@ -179,6 +225,7 @@ class WaitsForTask(HandsOn):
                 asked_at=time.time(),
                 external_task_id=ref.external_task_id,
                 units=ref.units,
+                slots=ref.slots,
             ),
             method_name="execute_complete",
             timeout=backstop(deadline, self.poke_interval),

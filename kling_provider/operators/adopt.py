@@ -15,7 +15,14 @@ from kling_provider.exceptions import KlingBadRequestError, KlingTaskFailedError
 from kling_provider.links.kling import KlingVideoLink
 from kling_provider.operators.guards import WaitsForUpstream
 from kling_provider.triggers.kling import kill_message
-from kling_provider.waiting import TaskRef, WaitsForTask, check_echo, positive_seconds, push_ids
+from kling_provider.waiting import (
+    TaskRef,
+    WaitsForTask,
+    check_echo,
+    check_has_tasks,
+    positive_seconds,
+    push_ids,
+)
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +44,8 @@ class KlingAdoptOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
     :param timeout: seconds from the start of this task to the end of the wait.
     :raises KlingTaskNotFoundError: if the account has no such task.
     :raises KlingTaskFailedError: if Kling has failed it.
-    :raises KlingBadRequestError: if its result is deleted by now, or if it is another task than was said.
+    :raises KlingBadRequestError: if its result is deleted by now, if it is another task than was said, or if the
+        endpoint answers at once and has no tasks.
     """
 
     template_fields: Sequence[str] = ("kling_task_id", "external_task_id", "endpoint", "kling_conn_id")
@@ -116,6 +124,7 @@ class KlingAdoptOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             )
         if self.kling_task_id in (None, ""):
             external_id = str(self.external_task_id)
+            check_has_tasks(self.endpoint)
             found = self.hook.find_task(external_id, endpoint=self.endpoint)
             if found is None:
                 raise KlingTaskNotFoundError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,12 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from kling_provider.api.polling import BELIEVED_AFTER, TaskPoller, Wait
+from kling_provider.api.polling import BELIEVED_AFTER, Finished, TaskPoller, Wait
+from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.links.kling import KlingVideoLink
 from kling_provider.operators.guards import WaitsForUpstream, may_have_waited_for_upstream
 from kling_provider.triggers.kling import kill_message
-from kling_provider.waiting import TaskRef, WaitsForTask, positive_seconds
+from kling_provider.waiting import TaskRef, WaitsForTask, finished_already, positive_seconds
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
     between; after a clear, ``timeout`` seconds after the new try began. The task goes on at Kling: clear the
     sensor to collect it; that costs nothing.
 
+    A ``KlingTask.to_dict()`` that is over is handed on without asking. Endpoints that answer at once (tts,
+    identify-face, ...) have no task to wait for.
+
     :param kling_task_id: the id, the submit's ``kling_task`` or a ``KlingTask.to_dict()`` (templated).
     :param endpoint: endpoint of the task, where the id is given alone (templated).
     :param kling_conn_id: Airflow connection of type ``kling`` (templated).
@@ -44,6 +49,7 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
     :param deferrable: wait in the triggerer, without a worker; False uses ``mode``.
     :raises KlingTaskFailedError: if Kling says the task failed; not retried.
     :raises KlingTaskTimeoutError: if the task is not over in time; not retried.
+    :raises KlingBadRequestError: if there is nothing to wait for: no id, or an endpoint that answers at once.
     """
 
     template_fields: Sequence[str] = ("kling_task_id", "endpoint", "kling_conn_id")
@@ -91,6 +97,8 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
 
     def poke(self, context: Mapping[str, Any]) -> PokeReturnValue:
         """Ask once (poke and reschedule mode)."""
+        if (over := self._over_already(context)) is not None:
+            return PokeReturnValue(is_done=True, xcom_value=over)
         ref = self._ref()
         if self._poller is None:
             rescheduled = _first_reschedule(context) if self.reschedule else None
@@ -114,13 +122,25 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
 
     def on_kill(self) -> None:
         """Say what goes on: Kling has no way to cancel."""
-        ref = self._ref()
-        log.warning("%s", kill_message(ref.task_id, ref.endpoint))
+        if finished_already(self.kling_task_id) is not None:
+            return
+        with contextlib.suppress(KlingBadRequestError):
+            ref = self._ref()
+            log.warning("%s", kill_message(ref.task_id, ref.endpoint))
 
     def _ref(self) -> TaskRef:
         return TaskRef.read(self.kling_task_id, self.endpoint)
 
+    def _over_already(self, context: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The result, if it was handed in; a failure as the exception that it is."""
+        task = finished_already(self.kling_task_id)
+        if task is None:
+            return None
+        return self.finish(context, TaskRef(task.name, task.endpoint, task.external_task_id), Finished(task))
+
     def _ask_then_defer(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        if (over := self._over_already(context)) is not None:
+            return over
         ref = self._ref()
         poller = self.poller_for(context, ref, started_at=time.time())
         decision = self.hook.poll_once(poller, ref.task_id, ref.endpoint)

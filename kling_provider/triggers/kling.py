@@ -39,6 +39,7 @@ class KlingTaskTrigger(BaseTrigger):
     :param asked_at: epoch seconds of the worker's last ask or submit.
     :param external_task_id: the id Kling's echo must show, if one is known; handed on to the worker.
     :param units: what it is expected to cost, for the message when it is killed.
+    :param slots: how many slots of the account it holds; a result with pictures tells it better.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class KlingTaskTrigger(BaseTrigger):
         asked_at: float = 0.0,
         external_task_id: str | None = None,
         units: str | None = None,
+        slots: int = 1,
     ):
         super().__init__()  # type: ignore[no-untyped-call]
         self.arguments: dict[str, Any] = {
@@ -62,6 +64,7 @@ class KlingTaskTrigger(BaseTrigger):
             "asked_at": asked_at,
             "external_task_id": external_task_id,
             "units": units,
+            "slots": slots,
         }
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -98,7 +101,8 @@ class KlingTaskTrigger(BaseTrigger):
                 if not isinstance(decision, Wait):
                     if isinstance(decision, Finished):
                         pack = endpoint_for(told["endpoint"]).slots
-                        task_finished(told["kling_conn_id"], pack, max(1, len(decision.task.images)))
+                        freed = len(decision.task.images) or told["slots"]
+                        task_finished(told["kling_conn_id"], pack, freed)
                     return decision
                 await asyncio.sleep(decision.seconds)
 

@@ -159,6 +159,21 @@ def test_a_result_that_is_deleted_by_now_is_told(kling_simulator: SimulatorServe
         operator.execute(context_of(operator))
 
 
+@pytest.mark.parametrize("ids", [{"kling_task_id": "1"}, {"external_task_id": "boat"}], ids=str)
+@pytest.mark.parametrize(
+    "endpoint", ["tts", "identify-face", "image-recognize", "delete-voices", "presets-voices"]
+)
+def test_what_is_answered_at_once_is_not_taken_over(
+    ids: dict[str, str], endpoint: str, kling_simulator: SimulatorServer
+) -> None:
+    operator = adopt(endpoint=endpoint, **ids)
+    with pytest.raises(
+        KlingBadRequestError, match=rf"endpoint='{endpoint}' answers at once.*No sensor and no KlingA"
+    ):
+        operator.execute(context_of(operator))
+    assert kling_simulator.requests == []
+
+
 def test_a_gateway_that_looks_nothing_up_says_so(
     kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

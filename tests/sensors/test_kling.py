@@ -21,6 +21,7 @@ try:
     from airflow.sdk.exceptions import AirflowRescheduleException
 except ImportError:  # before Airflow 3.2
     from airflow.exceptions import AirflowRescheduleException
+from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import (
     KlingAuthError,
     KlingBadRequestError,
@@ -33,6 +34,7 @@ from kling_provider.hooks.kling import KlingHook
 from kling_provider.operators.kling import KlingTextToVideoOperator
 from kling_provider.sensors.kling import KlingTaskSensor
 from kling_provider.simulator.server import SimulatorServer
+from kling_provider.waiting import TaskRef
 from tests.contexts import context_of
 from tests.triggers.test_kling import fire
 
@@ -164,6 +166,93 @@ def test_it_takes_the_id_the_submits_xcom_or_a_task(
     endpoint = {"endpoint": "text2video"} if form in ("id", "number") else {}
     result, _ = run(sensor(kling_task_id=given, **endpoint))
     assert result["task_id"] == task.task_id
+
+
+SPOKEN = {"text": "Hello", "voice_id": "genshin_vindi2", "voice_language": "en"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("form", ["dict", "json"])
+def test_a_result_that_is_handed_in_is_handed_on_without_asking(
+    mode: str, form: str, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    made, spoken = submit(), KlingHook().submit("tts", SPOKEN)
+    kling_simulator.finish(made.task_id)
+    over = KlingHook().get_task(made.task_id, endpoint="text2video")
+    asked = len(kling_simulator.requests)
+    for task, name in ((over, "video_url"), (spoken, "audio_url")):
+        given = task.to_dict() if form == "dict" else json.dumps(task.to_dict())
+        result, pushed = run(sensor(mode, kling_task_id=given))
+        assert getattr(result, "xcom_value", result) == task.to_dict()
+        assert pushed[name] == task.first_results()[name]
+    assert len(kling_simulator.requests) == asked
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_a_failure_that_is_handed_in_fails_it_without_asking(
+    mode: str, soft_fail: bool, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    given = KlingTask("1", "text2video", "failed", status_message="too many boats").to_dict()
+    expected: type[Exception] = AirflowSkipException if soft_fail else KlingTaskFailedError
+    text = "soft_fail|" * soft_fail + "task 1 of text2video failed: too many boats"
+    with pytest.raises(expected, match=text):
+        run(sensor(mode, kling_task_id=given, soft_fail=soft_fail))
+    assert kling_simulator.requests == []
+
+
+def test_what_only_looks_like_a_result_is_asked_for(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    task_id = submit().task_id
+    odd = {"task_id": task_id, "endpoint": "text2video", "status": "succeed"}
+    for given in (odd, {**odd, "videos": [{"odd": 1}]}, {**odd, "videos": [], "status": "processing"}):
+        assert run(sensor(kling_task_id=given))[0]["videos"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("endpoint", "who"),
+    [
+        ("tts", "the operator that asked"),
+        ("identify-face", "the operator that asked"),
+        ("multi-elements/init-selection", "the operator that asked"),
+        ("presets-voices", "KlingReadOperator"),
+        ("account/costs", "KlingReadOperator"),
+    ],
+)
+def test_what_is_answered_at_once_is_not_waited_for(
+    mode: str, endpoint: str, who: str, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    expected = rf"Nothing was asked\. endpoint='{endpoint}' answers at once: {who} has returned.*No sensor"
+    for given in ("123", {"task_id": "123", "endpoint": endpoint}):
+        with pytest.raises(KlingBadRequestError, match=expected):
+            run(sensor(mode, kling_task_id=given, endpoint=endpoint))
+    assert kling_simulator.requests == []
+
+
+def test_an_endpoint_that_does_not_exist_is_refused_with_the_closest(
+    kling_simulator: SimulatorServer,
+) -> None:
+    with pytest.raises(KlingBadRequestError, match=r"Nothing was asked\. .*Did you mean 'text2video'"):
+        run(sensor(kling_task_id="123", endpoint="text2vidoe"))
+
+
+def test_a_task_of_the_new_dialects_list_is_waited_for(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    task = KlingHook().submit("text-to-video/kling-2.6", {"prompt": "a boat"})
+    assert run(sensor(kling_task_id=task.task_id, endpoint="tasks"))[0]["videos"]
+    assert TaskRef.read("1", "/v1/videos/unheard-of").endpoint == "/v1/videos/unheard-of"
+
+
+def test_the_triggerer_is_told_how_many_slots_the_task_holds(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    operator = sensor(kling_task_id="1")
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.defer_until_over(TaskRef("1", "images/generations", slots=9), time.time() + 60)
+    assert deferred.value.trigger.serialize()[1]["slots"] == 9
 
 
 def test_a_task_with_another_echo_is_not_ours(
@@ -364,6 +453,13 @@ def test_killing_it_says_that_the_task_goes_on(caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.WARNING):
         sensor(kling_task_id="123").on_kill()
     assert "Task 123 of image2video goes on at Kling" in caplog.text
+
+
+@pytest.mark.parametrize("given", [KlingTask("1", "tts", "succeed").to_dict(), "../x"], ids=["over", "no id"])
+def test_killing_it_says_nothing_where_nothing_goes_on(given: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        sensor(kling_task_id=given).on_kill()
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("arguments", [{"poke_interval": 0.9}, {"poke_interval": True}, {"timeout": 0}])

@@ -224,6 +224,41 @@ def test_its_arguments_survive_storage_and_rows_of_an_older_version_still_load()
     assert set(inspect.signature(KlingTaskTrigger).parameters) == set(arguments)
 
 
+def freed(monkeypatch: pytest.MonkeyPatch, one: KlingTaskTrigger) -> list[tuple[str, str, int]]:
+    """What the line is told when a trigger has fired."""
+    told: list[tuple[str, str, int]] = []
+    monkeypatch.setattr("kling_provider.triggers.kling.task_finished", lambda *args: told.append(args))
+    fire(one)
+    return told
+
+
+@pytest.mark.parametrize(("outcome", "slots"), [("succeed", 3), ("fail", 4)])
+def test_a_picture_task_that_is_over_frees_as_many_slots_as_it_held(
+    outcome: str,
+    slots: int,
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kling_simulator.next_task(outcome=outcome)
+    request = {"prompt": "a boat", "n": 3}
+    task_id = KlingHook().submit("images/generations", request).task_id
+    one = trigger(
+        task_id, endpoint="images/generations", slots=4
+    )  # what was told is trusted less than the result
+    assert freed(monkeypatch, one) == [("kling_default", "image", slots)]
+
+
+def test_whose_slots_are_not_known_frees_one(
+    kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kling_simulator.next_task(outcome="fail")
+    task_id = KlingHook().submit("images/generations", {"prompt": "a boat", "n": 3}).task_id
+    told = freed(monkeypatch, trigger(task_id, endpoint="images/generations"))
+    assert told == [("kling_default", "image", 1)]
+    assert freed(monkeypatch, trigger(submit())) == [("kling_default", "video", 1)]
+
+
 def test_killing_it_says_that_the_task_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         asyncio.run(trigger("42").on_kill())

@@ -18,12 +18,14 @@ from airflow.sdk import DAG, Param, Variable, task
 from kling_provider.api.audit import audit
 from kling_provider.api.billing import BillingKind
 from kling_provider.hooks.kling import KlingHook
-from kling_provider.hooks.listing import list_account
+from kling_provider.hooks.listing import LOOK_BACK, list_account
 from kling_provider.transfers.stored import stored_task_ids
 
 log = logging.getLogger(__name__)
 
 PERIOD = timedelta(days=7)
+#: What was deducted at the begin of a period was created before it.
+LONGEST_TASK = timedelta(days=2)
 
 
 def moment(text: str | None, default: datetime) -> datetime:
@@ -43,6 +45,7 @@ def table(told: dict[str, Any]) -> str:
         **told["findings"],
         "pending": told["pending"],
         "by the price list": f"{prices['estimated']} units, charged {prices['charged']} ({prices['compared']} tasks)",
+        "not compared": f"{prices['without_price']} tasks, of {prices['unnamed']} of them nothing tells the endpoint",
         "not ours": f"{told['not_ours']['tasks']} tasks, {told['not_ours']['units']} units",
         "unlisted": f"{told['unlisted']['tasks']} tasks, {told['unlisted']['units']} units",
     }
@@ -89,7 +92,8 @@ with DAG(
         end = moment(params["end"], dag_run.run_after - settling)
         start = moment(params["start"], end - PERIOD)
         hook = KlingHook()
-        listing = list_account(hook, max_pages=params["max_pages"])
+        look_back = max(LOOK_BACK, datetime.now(UTC) - start + LONGEST_TASK)
+        listing = list_account(hook, max_pages=params["max_pages"], look_back=look_back)
         rows = [row for kind in get_args(BillingKind) for row in hook.get_billing(start, end, kind=kind)]
         found = audit(
             rows,

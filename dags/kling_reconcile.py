@@ -5,7 +5,7 @@ takes away those whose id stands in the name of a file under the Variable `kling
 under `reconciled/` there. It submits nothing, so it costs nothing.
 
 Give it the folder that all your DAGs store under: a video that lies elsewhere is stored once more. Tasks with an
-`external_task_id` of your own choice are not seen; collect those by their id.
+`external_task_id` of your own choice are not seen; collect those by their id. Voices and elements have no files.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -408,6 +409,98 @@ def test_a_paid_video_that_nobody_collected_is_stored_once_and_nothing_is_paid(
     assert stored_xcom(instances["report"])["stored"] == []
     assert len(list(stored.rglob("*.mp4"))) == 2
     assert (len(kling_simulator.creates), len(kling_simulator.charges)) == (creates, charges)
+
+
+def made_by_a_dag(kling: SimulatorServer, number: int, endpoint: str, request: dict[str, Any]) -> str:
+    """A task of any endpoint, made by an earlier run of some DAG, to its end; gives its id."""
+    hook = KlingHook()
+    external_id = external_task_id("", work(number), hook.prepare(endpoint, request).digest)
+    task_id = hook.submit(endpoint, request, external_task_id=external_id).task_id
+    kling.finish(task_id)
+    return task_id
+
+
+VOICE = {"voice_name": "me", "voice_url": "https://sounds.example/me.mp3"}
+ELEMENT = {
+    "element_name": "teapot",
+    "element_description": "a teapot",
+    "reference_type": "image_refer",
+    "element_image_list": {
+        "frontal_image": "https://pictures.example/front.jpg",
+        "refer_images": [{"image_url": "https://pictures.example/side.jpg"}],
+    },
+}
+
+
+def test_voices_and_elements_have_nothing_to_store_and_are_not_missed(
+    metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path
+) -> None:
+    made_by_a_dag(kling_simulator, 1, "custom-voices", VOICE)
+    made_by_a_dag(kling_simulator, 2, "advanced-custom-elements", ELEMENT)
+    missing = paid_before(kling_simulator, work(3))
+    before = run(load("kling_audit"), older_than_hours=0)["compare"]
+    assert [paid["task_id"] for paid in before["not_collected"]] == [missing]
+    assert before["pending"] == 0
+
+    values = run(load("kling_reconcile"), older_than_hours=0)
+    assert values["report"]["stored"] == [missing]
+    again = load("kling_reconcile").test(run_conf={"older_than_hours": 0})
+    states = {ti.task_id: str(ti.state) for ti in again.get_task_instances()}
+    assert (str(again.state), states["store"]) == ("success", "skipped")
+
+
+@pytest.mark.parametrize("tasks_see_classic", [True, False])
+def test_a_video_of_the_new_dialect_is_stored_once_and_audited(
+    tasks_see_classic: bool,
+    metadata_database: None,
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    stored: Path,
+) -> None:
+    kling_simulator.set(tasks_see_classic=tasks_see_classic)
+    request = {"prompt": "a boat", "settings": {"duration": 5}}
+    missing = made_by_a_dag(kling_simulator, 1, "text-to-video/kling-2.6", request)
+    kling_simulator.set(price_factor=2)
+    dear = made_by_a_dag(kling_simulator, 2, "text-to-video/kling-2.6", request)
+    put(stored / "2026-10-01", dear)
+    told = run(load("kling_audit"), older_than_hours=0)["compare"]
+    assert [paid["task_id"] for paid in told["not_collected"]] == [missing]
+    assert (told["estimates"]["compared"], told["estimates"]["unnamed"]) == (2, 0)
+    assert [one["task_id"] for one in told["estimates"]["differences"]] == [dear]
+
+    values = run(load("kling_reconcile"), older_than_hours=0)
+    assert [task["endpoint"] for task in values["due"]] == ["tasks"]
+    ((entry,),) = values["store"]
+    check_file(entry, stored / "reconciled")
+    assert values["report"]["stored"] == [missing]
+    assert run(load("kling_audit"), older_than_hours=0)["compare"]["not_collected"] == []
+    again = load("kling_reconcile").test(run_conf={"older_than_hours": 0})
+    assert {ti.task_id: str(ti.state) for ti in again.get_task_instances()}["store"] == "skipped"
+    assert len(list(stored.rglob("*.mp4"))) == 2
+
+
+def test_a_video_of_the_new_dialect_that_is_lost_is_said_to_be(
+    metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path
+) -> None:
+    lost = made_by_a_dag(kling_simulator, 1, "text-to-video/kling-2.6", {"prompt": "a boat"})
+    task = kling_simulator.simulation.world.tasks[lost]
+    task.created_at -= 31 * 86400
+    task.updated_at -= 31 * 86400
+    instances = {ti.task_id: ti for ti in load("kling_reconcile").test().get_task_instances()}
+    assert stored_xcom(instances["report"])["lost"] == [lost]
+
+
+def test_an_audit_of_long_ago_reads_the_lists_as_far_back(
+    metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path
+) -> None:
+    old = made_by_a_dag(kling_simulator, 1, "text-to-video/kling-2.6", {"prompt": "a boat"})
+    task = kling_simulator.simulation.world.tasks[old]
+    task.created_at -= 90 * 86400
+    task.updated_at -= 90 * 86400
+    now = datetime.now(UTC)
+    start, end = ((now - timedelta(days=days)).isoformat() for days in (90.5, 80))
+    told = run(load("kling_audit"), start=start, end=end)["compare"]
+    assert (told["rows"], told["paid"]["tasks"], told["unlisted"]["tasks"]) == (1, 1, 0)
 
 
 def test_a_running_dag_gets_its_chance_first(

@@ -1,20 +1,25 @@
 """What was paid against what was collected: pure functions over tasks, billing rows and stored ids.
 
 A task is *ours* if its external_task_id was derived in our namespace; ids that users chose themselves cannot be
-told from anybody else's. It is *collected* if its id stands in the name of a stored file.
+told from anybody else's. It is *collected* if its id stands in the name of a stored file, or if there is no file in
+its result: a voice or an element is used at Kling, by its id.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from kling_provider.api.billing import BillingRow
+from kling_provider.api.dialects import NEW_MODELS
+from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.api.identity import identity_of, namespace_prefix
+from kling_provider.api.price_list import classic_names
 from kling_provider.api.pricing import estimate_units
 from kling_provider.api.tasks import FAILED, SUCCEED, KlingTask
 
@@ -34,6 +39,8 @@ _PRICED_BY_ROWS = frozenset(
         "multi-elements",
     }
 )
+#: Seconds that no result has.
+_ENDLESS = 86400
 #: What a row may say of the sound. The original sound of an input costs nothing.
 _PRICED_SOUNDS = (None, "off", "on", "voice", "original")
 
@@ -46,7 +53,7 @@ def uncollected(
     older_than: timedelta,
     younger_than: timedelta,
 ) -> list[KlingTask]:
-    """Tell which succeeded tasks of a namespace nobody has stored, oldest first.
+    """Tell which files of succeeded tasks of a namespace nobody has stored, as their tasks, oldest first.
 
     :param tasks: tasks of the account, anybody's.
     :param namespace: the connection's extra ``namespace``.
@@ -60,7 +67,7 @@ def uncollected(
     found: dict[str, tuple[datetime, KlingTask]] = {}
     for task in tasks:
         is_ours = task.external_task_id is not None and task.external_task_id.startswith(prefix)
-        if not is_ours or not task.is_successful or task.task_id in collected:
+        if not is_ours or not task.is_successful or not task.files or task.task_id in collected:
             continue
         ended = _ended(task) or now - older_than
         if older_than <= now - ended < younger_than:
@@ -117,6 +124,8 @@ class Estimates:
 
     :param compared: so many had a price in the list.
     :param without_price: so many had none, or were paid with money.
+    :param unnamed: of those without a price, so many whose endpoint neither the list nor the billing row tells:
+        the new dialect has one list for all its endpoints.
     :param estimated: units of all that were compared, by the list.
     :param charged: units of the same, as deducted.
     :param differences: those that differ.
@@ -124,6 +133,7 @@ class Estimates:
 
     compared: int
     without_price: int
+    unnamed: int
     estimated: Decimal
     charged: Decimal
     differences: tuple[Difference, ...]
@@ -144,7 +154,7 @@ class AuditReport:
 
     :param rows: so many billing rows were read.
     :param paid: tasks of ours.
-    :param not_collected: paid, succeeded, and stored nowhere.
+    :param not_collected: paid, succeeded with files, and stored nowhere.
     :param pending: so many of ours are paid and still run, or ended too recently to be judged.
     :param failed: charged although Kling has failed them.
     :param paid_twice: works that were paid more than once.
@@ -210,7 +220,12 @@ def audit(
         elif (paid := _paid(task, bill)) is not None:
             ours[task_id] = paid
     failed = tuple(paid for paid in ours.values() if paid.status == FAILED)
-    waited_for = [paid for paid in ours.values() if paid.status != FAILED and paid.task_id not in collected]
+    waited_for = [
+        paid
+        for paid in ours.values()
+        if not known[paid.task_id].is_terminal
+        or (known[paid.task_id].files and paid.task_id not in collected)
+    ]
     missed = [paid for paid in waited_for if _is_settled(paid, settled_before)]
     return AuditReport(
         rows=len(rows),
@@ -279,10 +294,12 @@ def _twice(ours: Mapping[str, PaidTask], tasks: Iterable[KlingTask], prefix: str
 
 def _compare(bills: Mapping[str, Sequence[BillingRow]], endpoints: Mapping[str, str]) -> Estimates:
     estimated = charged = _NOTHING
-    compared, differences = 0, []
+    compared, unnamed, differences = 0, 0, []
     for task_id, bill in bills.items():
         row, total = bill[0], _sum(bill)
-        price = None if total.amounts else _price(endpoints[task_id], row)
+        endpoint = _endpoint(endpoints[task_id], row)
+        unnamed += endpoint is None
+        price = None if total.amounts or endpoint is None else _price(endpoint, row)
         if price is None:
             continue
         compared += 1
@@ -292,22 +309,40 @@ def _compare(bills: Mapping[str, Sequence[BillingRow]], endpoints: Mapping[str, 
             differences.append(
                 Difference(task_id, row.model_name, row.mode, row.duration, row.sound, price, total.units)
             )
-    return Estimates(compared, len(bills) - compared, estimated, charged, tuple(differences))
+    return Estimates(compared, len(bills) - compared, unnamed, estimated, charged, tuple(differences))
+
+
+def _endpoint(listed: str, row: BillingRow) -> str | None:
+    """Which endpoint a task was made with; None where nothing tells it.
+
+    What ``product_function`` holds is not documented; it is taken where it is the name of an endpoint, or a path of
+    the new dialect that becomes one with the model.
+
+    :param listed: as its list told it: ``tasks`` for anything of the new dialect.
+    """
+    if listed != "tasks":
+        return listed
+    product = re.sub("[ _]+", "-", (row.product or "").strip().lower()).strip("/")
+    model = row.model_name or ""
+    names = (f"{product}/{NEW_MODELS.get(model, model)}", product)
+    return next((name for name in names if name in ENDPOINTS), None)
 
 
 def _price(endpoint: str, row: BillingRow) -> Decimal | None:
     """What the price list says; None where it, or the row, says nothing."""
-    if endpoint not in _PRICED_BY_ROWS or row.sound not in _PRICED_SOUNDS:
+    classic, model = classic_names(endpoint)
+    model = model or row.model_name
+    if classic not in _PRICED_BY_ROWS or row.sound not in _PRICED_SOUNDS:
         return None
-    if row.model_name is None or row.mode is None or row.duration is None or row.duration <= 0:
+    if model is None or row.mode is None or row.duration is None or not 0 < row.duration < _ENDLESS:
         return None
     return estimate_units(
-        endpoint,
+        classic,
         {
-            "model_name": row.model_name,
+            "model_name": model,
             "mode": row.mode,
-            "duration": row.duration,  # 5.04 s are billed as the 5 s that were asked
-            "sound": "on" if row.sound == "voice" else row.sound,
+            "duration": row.duration.to_integral_value(ROUND_HALF_UP),  # 5.04 s were asked as 5
+            "sound": "on" if row.sound in ("on", "voice") else "off",
             "voice_list": [row.sound] if row.sound == "voice" else None,
         },
         input_seconds=float(row.duration),  # what follows an input is as long as that

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from kling_provider.api.auth import Bearer
@@ -16,26 +18,33 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: So far back the new dialect's list is read, which shows 30 days unless it is told more: results are kept so long,
+#: and what was lost after that is to be seen for a while.
+LOOK_BACK = timedelta(days=60)
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """What the lists told.
 
     :param tasks: each once, anybody's.
-    :param is_complete: whether every list was read to its end.
+    :param is_complete: whether every list was read to its end; that of the new dialect as far back as was asked.
     """
 
     tasks: tuple[KlingTask, ...]
     is_complete: bool
 
 
-def list_account(hook: KlingHook, *, max_pages: int = 100) -> Listing:
+def list_account(hook: KlingHook, *, max_pages: int = 100, look_back: timedelta = LOOK_BACK) -> Listing:
     """List the tasks of every endpoint of the table. Free; 500 tasks a request.
 
-    Their order is not documented and records outlive results by months, so the lists are read to their ends.
+    Their order is not documented and records outlive results by months, so the lists are read to their ends. Tasks
+    of the new dialect, which has one list for all its endpoints, carry the endpoint ``tasks``.
 
     :param hook: of the connection.
     :param max_pages: so many pages per endpoint at most; what lies beyond is left out, with a warning.
+    :param look_back: only tasks of the new dialect that were created so long ago at most; the classic lists take
+        no time, and tell all.
     :raises KlingBadRequestError: if this gateway shows no external_task_id: nobody can tell whose a task is.
     """
     config = hook.config
@@ -62,15 +71,18 @@ def list_account(hook: KlingHook, *, max_pages: int = 100) -> Listing:
             is_complete = False
             _tell_rest(row.name, max_pages)
     if config.gateway.has_new_dialect and isinstance(config.credentials, Bearer):
-        is_complete &= _read_new_dialect(hook, found, max_pages)
+        is_complete &= _read_new_dialect(hook, found, max_pages, look_back)
     return Listing(tuple(found.values()), is_complete)
 
 
-def _read_new_dialect(hook: KlingHook, found: dict[str, KlingTask], max_pages: int) -> bool:
-    """Add the tasks of the new dialect, which has one list for all its endpoints; tells whether it was read whole."""
+def _read_new_dialect(
+    hook: KlingHook, found: dict[str, KlingTask], max_pages: int, look_back: timedelta
+) -> bool:
+    """Add the tasks of the new dialect; tells whether its list was read whole."""
+    start_time = str(int((time.time() - look_back.total_seconds()) * 1000))
     cursor: str | None = None
     for _ in range(max_pages):
-        page = hook.list_new(cursor)
+        page = hook.list_new(cursor, start_time=start_time)
         for task in page.tasks:
             found.setdefault(task.task_id, task)
         if page.next_cursor in (None, cursor):

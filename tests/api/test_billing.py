@@ -20,7 +20,7 @@ from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.api.errors import ApiFailure, InvalidRequest, Reaction
 from kling_provider.api.identity import TaskIdentity, external_task_id, identity_of, namespace_prefix
 from kling_provider.api.replies import Envelope
-from kling_provider.api.tasks import KlingTask
+from kling_provider.api.tasks import KlingTask, KlingVideo
 from tests.api.properties import promise
 
 FACTS = json.loads((Path(__file__).parent.parent / "data" / "kling-api.json").read_text())
@@ -216,12 +216,18 @@ def task(
     digest: str = "a" * 12,
     **changes: Any,
 ) -> KlingTask:
-    """A task that ended ``age`` days ago."""
+    """A task that ended ``age`` days ago, with a video if it succeeded."""
     external_id = None if number is None else external_task_id(namespace, work(number), digest)
     ended = None if age is None else NOW - timedelta(days=age)
-    return KlingTask(
-        task_id, "image2video", status, external_task_id=external_id, updated_at=ended, **changes
-    )
+    videos = (KlingVideo(f"{task_id}-video", "https://files.example/a.mp4"),) if status == "succeed" else ()
+    told = {"external_task_id": external_id, "updated_at": ended, "videos": videos, **changes}
+    return KlingTask(task_id, "image2video", status, **told)
+
+
+def without_files(task_id: str, number: int) -> KlingTask:
+    """A custom voice: it is used at Kling, by its id."""
+    voice = {"voice_id": "829", "voice_name": "me", "trial_url": "https://files.example/trial.mp3"}
+    return replace(task(task_id, number), endpoint="custom-voices", videos=(), voices=(voice,))
 
 
 def left(
@@ -243,6 +249,12 @@ def test_only_succeeded_tasks_of_the_namespace_that_are_not_stored_are_left() ->
         KlingTask("by hand", "image2video", "succeed", external_task_id="by-hand", updated_at=NOW),
     ]
     assert left(tasks, {"stored"}) == ["missing"]
+
+
+def test_what_has_no_files_is_not_left() -> None:
+    element = replace(task("element", 2), videos=(), elements=({"element_id": "1"},))
+    picture = replace(task("picture", 3), videos=(), images=({"url": "https://files.example/a.png"},))
+    assert left([without_files("voice", 1), element, picture]) == ["picture"]
 
 
 def test_age_counts_from_the_end_and_the_oldest_comes_first() -> None:
@@ -283,6 +295,12 @@ def test_what_still_runs_or_has_just_ended_is_not_missed_yet() -> None:
     report = audit(rows, tasks, {"4"}, settled_before=NOW - timedelta(hours=6))
     assert [one.task_id for one in report.not_collected] == ["3"]
     assert report.pending == 2
+
+
+def test_what_has_no_files_is_neither_missed_nor_pending() -> None:
+    report = audit([bill("1", "0.05"), bill("2")], [without_files("1", 1), task("2", 2)], set())
+    assert [one.task_id for one in report.not_collected] == ["2"]
+    assert (report.paid.tasks, report.pending) == (2, 0)
 
 
 def test_two_paid_tasks_with_one_id_are_paid_twice() -> None:
@@ -390,6 +408,50 @@ def test_where_a_row_does_not_tell_the_price_nothing_is_compared(endpoint: str, 
     paid = replace(task("1", 1), endpoint=endpoint)
     estimates = audit([bill("1", "99", **told)], [paid], {"1"}).estimates
     assert (estimates.compared, estimates.without_price) == (0, 1)
+
+
+NEW = {"resolution": "1080p", "video_sound": "native"}
+
+
+@pytest.mark.parametrize(
+    ("told", "units"),
+    [
+        ({**NEW, "product_function": "image-to-video/kling-2.6", "model_name": "kling-2.6"}, "5"),
+        ({**NEW, "product_function": "image-to-video", "model_name": "kling-2.6"}, "5"),
+        ({**NEW, "product_function": "image-to-video", "model_name": "kling-v2-6"}, "5"),
+        (
+            {**NEW, "product_function": "Image to Video", "model_name": "kling-2.6", "voice_control": "on"},
+            "6",
+        ),
+        ({**NEW, "product_function": "text2video", "model_name": "kling-v3", "video_sound": "off"}, "4.0"),
+        ({"product_function": "text-to-video", "model_name": "kling-3.0-turbo"}, "4.0"),
+        ({"product_function": "motion-control", "model_name": "kling-2.6"}, "2.5"),
+    ],
+)
+def test_of_the_new_dialect_the_row_tells_the_endpoint(told: dict[str, Any], units: str) -> None:
+    paid = replace(task("1", 1), endpoint="tasks")
+    estimates = audit([bill("1", units, **told)], [paid], {"1"}).estimates
+    assert (estimates.compared, estimates.unnamed, estimates.differences) == (1, 0, ())
+    assert audit([bill("1", "99", **told)], [paid], {"1"}).estimates.differences
+
+
+@pytest.mark.parametrize("product", ["", "video generation", "image", "/", "text-to-video/kling-9"])
+def test_where_not_even_the_row_tells_the_endpoint_that_is_counted(product: str) -> None:
+    paid = replace(task("1", 1), endpoint="tasks")
+    row_of_it = bill("1", product_function=product, model_name="kling-2.6")
+    estimates = audit([row_of_it, bill("2")], [paid, task("2", 2)], {"1", "2"}).estimates
+    assert (estimates.compared, estimates.without_price, estimates.unnamed) == (1, 1, 1)
+
+
+def test_an_omni_video_of_the_new_dialect_has_an_endpoint_and_no_price() -> None:
+    paid = replace(task("1", 1), endpoint="tasks")
+    row_of_it = bill("1", product_function="omni-video", model_name="kling-3.0-omni")
+    estimates = audit([row_of_it], [paid], {"1"}).estimates
+    assert (estimates.compared, estimates.without_price, estimates.unnamed) == (0, 1, 0)
+
+
+def test_a_length_without_end_is_compared_with_nothing() -> None:
+    assert audit([bill("1", duration="1e999")], [task("1", 1)], {"1"}).estimates.compared == 0
 
 
 def test_a_task_paid_from_two_packs_is_compared_as_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -61,6 +62,55 @@ def test_the_pages_are_bounded_and_what_is_left_out_is_said(
     assert not found.is_complete
     assert len(found.tasks) == 5
     assert "The list of text2video goes on after 2 pages" in caplog.text
+
+
+def a_new_one(prompt="a boat"):
+    return KlingHook().submit("text-to-video/kling-2.6", {"prompt": prompt}, external_task_id=prompt).task_id
+
+
+@pytest.mark.parametrize("tasks_see_classic", [True, False])
+def test_the_list_of_the_new_dialect_is_read_page_by_page_beside_the_classic_ones(
+    kling_simulator, kling_connection, monkeypatch, tasks_see_classic
+):
+    kling_simulator.set(tasks_see_classic=tasks_see_classic)
+    classic = book(kling_simulator, 2)
+    new = {a_new_one(f"boat-{number}") for number in range(5)}
+    list_new = KlingHook.list_new
+    monkeypatch.setattr(KlingHook, "list_new", lambda *args, **kwargs: list_new(*args, limit=2, **kwargs))
+    found = list_account(KlingHook())
+    assert {task.task_id: task.endpoint == "tasks" for task in found.tasks} == dict.fromkeys(
+        classic, False
+    ) | dict.fromkeys(new, True)
+    assert len(found.tasks) == len(classic | new)
+    assert found.is_complete
+    assert {task.external_task_id for task in found.tasks if task.endpoint == "tasks"} == {
+        f"boat-{number}" for number in range(5)
+    }
+
+
+def test_the_pages_of_the_new_dialect_are_bounded_too(kling_simulator, kling_connection, monkeypatch, caplog):
+    kling_simulator.set(tasks_see_classic=False)
+    for number in range(3):
+        a_new_one(f"boat-{number}")
+    list_new = KlingHook.list_new
+    monkeypatch.setattr(KlingHook, "list_new", lambda *args, **kwargs: list_new(*args, limit=1, **kwargs))
+    found = list_account(KlingHook(), max_pages=2)
+    assert (len(found.tasks), found.is_complete) == (2, False)
+    assert "The list of tasks goes on after 2 pages" in caplog.text
+
+
+def test_the_list_of_the_new_dialect_is_read_further_back_than_klings_thirty_days(
+    kling_simulator, kling_connection
+):
+    kling_simulator.set(tasks_see_classic=False)
+    lost, older = a_new_one("lost"), a_new_one("older")
+    for task_id, days in ((lost, 36), (older, 61)):
+        kling_simulator.simulation.world.tasks[task_id].created_at -= days * 86400
+    assert [task.task_id for task in list_account(KlingHook()).tasks] == [lost]
+    every = list_account(KlingHook(), look_back=timedelta(days=62)).tasks
+    assert {task.task_id for task in every} == {lost, older}
+    asked = [request.body for request in kling_simulator.requests if request.path.endswith("/tasks")]
+    assert all(isinstance(body["start_time"], str) for body in asked)
 
 
 def test_a_gateway_that_does_not_know_pages_ends_all_the_same(official):

@@ -12,6 +12,8 @@ Where is what:
   ``lengths`` and ``archive`` each look at one thing; ``ordering`` adds what it costs and gives.
 * ``results`` says what a task gives, one module per kind; ``calls`` answers what is over at once. Both have a
   ``table`` to begin with.
+* ``settings`` holds all that can be turned while it runs: how fast it is, what it refuses or ignores, how it tells
+  addresses, and the weaknesses of gateways; ``faults`` what goes wrong on the way.
 * ``world`` books it: ids, slots, ledger, time. ``telling`` says it in the dialect that was spoken.
 * Files are made when they are fetched: ``studio`` has ``render`` (films), ``draw`` (pictures), ``music`` (sounds).
 """

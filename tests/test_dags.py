@@ -274,9 +274,6 @@ PIPELINES: dict[str, tuple[list[str], dict[str, str]]] = {
     ),
 }
 
-MADE_FROM_STORED_FILES = ("kling_product_clips", "kling_pictures_to_videos")
-
-
 @pytest.mark.parametrize("name", PIPELINES)
 def test_each_step_hands_its_result_to_the_next_and_a_clear_of_all_pays_nothing_again(
     name: str,
@@ -287,8 +284,7 @@ def test_each_step_hands_its_result_to_the_next_and_a_clear_of_all_pays_nothing_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked, stores = PIPELINES[name]
-    if name in MADE_FROM_STORED_FILES:
-        kling_simulator.set(url_ttl=600)  # every answer tells another address of the same file
+    kling_simulator.set(resigns_addresses=True)
     done = load(name).test()
     values = values_of(done)
     files = [(entry, media_type) for task_id, media_type in stores.items() for entry in flat(values[task_id])]

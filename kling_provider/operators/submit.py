@@ -400,6 +400,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             task.external_task_id,
             submitted_at.timestamp(),
             units=str(prepared.estimated_units) if prepared.estimated_units else None,
+            slots=slots_of(prepared.endpoint, prepared.body),
         )
 
     def _check_budget(self, prepared: PreparedSubmit) -> None:

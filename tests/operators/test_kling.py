@@ -412,6 +412,21 @@ def test_picture_data_inside_a_rendered_list_is_cut_and_refused(
     assert kling_simulator.requests == []
 
 
+def test_the_wait_for_several_pictures_knows_how_many_slots_they_hold(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    operator = KlingSubmitOperator(
+        task_id="pictures",
+        endpoint="images/generations",
+        request={"prompt": "a boat", "n": 3},
+        wait_for_completion=True,
+    )
+    kling_simulator.next_task("stuck")
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context_of(operator))
+    assert deferred.value.trigger.arguments["slots"] == 3
+
+
 def test_an_own_id_in_the_new_dialect_does_not_adopt_what_may_be_another_endpoints(
     kling_simulator: SimulatorServer, kling_connection: str
 ) -> None:

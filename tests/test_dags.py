@@ -274,6 +274,7 @@ PIPELINES: dict[str, tuple[list[str], dict[str, str]]] = {
     ),
 }
 
+
 @pytest.mark.parametrize("name", PIPELINES)
 def test_each_step_hands_its_result_to_the_next_and_a_clear_of_all_pays_nothing_again(
     name: str,

@@ -1,4 +1,4 @@
-"""One operator that submits and waits: two worker starts for a video, no slot held in between."""
+"""One operator that submits and waits: two worker starts for a video, no worker held in between."""
 
 from __future__ import annotations
 

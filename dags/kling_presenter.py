@@ -80,6 +80,8 @@ with DAG(
         + str(PICTURES)
         + "') ~ '/people/' ~ params.picture }}",
         audio_id=speech.output["audio_id"],
+        input_seconds=speech.output["audio_duration"],  # the price follows it
+        max_units=40,
         prompt="She looks into the camera and speaks calmly.",
         wait_for_completion=True,
     )

@@ -28,6 +28,8 @@ from kling_provider.api.replies import Envelope
 from kling_provider.api.tasks import KlingTask
 
 T = TypeVar("T")
+#: By these ``GET /tasks`` tells of single tasks.
+TASK_IDS = ("task_ids", "external_task_ids")
 log = logging.getLogger(__name__)
 
 
@@ -174,7 +176,7 @@ class Routes:
         :param request: its parameters, as Kling names them.
         """
         is_query = endpoint.kind != "account" or endpoint.name == "account/costs"
-        is_query = is_query or any(name in request for name in ("task_ids", "external_task_ids"))
+        is_query = is_query or any(name in request for name in TASK_IDS)
         return Call(
             "GET" if is_query else "POST",
             self.prefix + endpoint.create_path,

@@ -116,7 +116,10 @@ def _table(*rows: Model) -> Mapping[str, Model]:
 
 _HEIGHTS_4K: Mapping[str, int] = {"std": 720, "pro": 1080, "4k": 2160}
 #: Endpoints whose results the old models share: the model is not asked for, or has no choice of its own.
-_OLD = {"video-extend": Offer(), "effects": Offer()}
+_OLD = {
+    "video-extend": Offer(instead="omni-video with kling-v3-omni and a feature video in video_list"),
+    "effects": Offer(instead="no model_name at all"),
+}
 _MASTER = {"text2video": Offer(qualities=()), "image2video": Offer(qualities=())}
 _MOTION = Offer(durations=(), features={"element_list": _ANY})
 _V3 = Offer(STD_PRO_4K, THREE_TO_FIFTEEN, {"cfg_scale": _ANY, "sound": _ANY, "multi_shot": _ANY})

@@ -1,6 +1,6 @@
 """Kling's endpoints as a table: where each one lives and what it returns.
 
-A new endpoint is one row here and one request model in ``requests``.
+A new endpoint is one row here and one request model in ``requests``; CONTRIBUTING.md tells the rest.
 """
 
 from __future__ import annotations
@@ -294,11 +294,12 @@ def endpoint_for(name: str) -> Endpoint:
             )
         return _raw(name)
     close = get_close_matches(name, ENDPOINTS, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise InvalidRequest(
-        f"endpoint={show(name, 60)} is not known.{hint} Known: {known_names()}; or a raw path "
-        "that starts with '/'."
+    known = (
+        f"Did you mean {close[0]!r}?"
+        if close
+        else f"Known: {known_names()}; or a raw path that starts with '/'."
     )
+    raise InvalidRequest(f"endpoint={show(name, 60)} is not known. {known}")
 
 
 def _raw(path: str) -> Endpoint:

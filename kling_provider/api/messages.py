@@ -15,8 +15,21 @@ from kling_provider.api.errors import show
 #: How much of a wrong value is shown. Enough to recognise it, too little to leak a picture.
 SHOWN = 32
 
-#: The ancient field `model` is accepted by Kling and ignored, so the retired default model would be used.
-_RENAMED = {"model": "model_name"}
+#: What people write, and what is meant, where an endpoint has that. The ancient field `model` is accepted by Kling and
+#: ignored, so the retired default model would be used.
+_RENAMED: Mapping[str, tuple[str, ...]] = {
+    "model": ("model_name",),
+    "image_url": ("image", "image_list"),
+    "image": ("image_url", "image_list", "human_image"),
+    "images": ("image_list", "image"),
+    "image_list": ("image",),
+    "end_image": ("image_tail",),
+    "audio_url": ("sound_file",),
+    "audio": ("sound_file",),
+    "video": ("video_url", "video_list"),
+    "task_id": ("video_id",),
+    "negative": ("negative_prompt",),
+}
 
 
 def problems_of(
@@ -65,9 +78,8 @@ def _rule(  # noqa: PLR0911 - one return per kind of mistake reads best
         case "extra_forbidden":
             unknown = str(location[-1])
             known = _fields_at(model, location[:-1])
-            close = (
-                [_RENAMED[unknown]] if _RENAMED.get(unknown) in known else get_close_matches(unknown, known)
-            )
+            meant = [name for name in _RENAMED.get(unknown, ()) if name in known]
+            close = meant or get_close_matches(unknown, known)
             hint = f"did you mean {close[0]!r}" if close else f"known: {', '.join(known)}"
             return f"is not a field of this request; {hint}"
         case "literal_error":

@@ -119,7 +119,8 @@ class Intent:
         lives = self._prepared.endpoint.answer_lives_hours or self._config.gateway.result_ttl_days * 24
         if time.time() - (self.posted_at or 0) > lives * 3600:
             log.warning(
-                "What an earlier try was answered is %g hours old and gone by now; asking anew.", lives
+                "What an earlier try was answered is more than %g hours old and gone by now; asking anew.",
+                lives,
             )
             return None
         return KlingTask.from_dict(answer)

@@ -25,7 +25,7 @@ from airflow.providers.http.hooks.http import HttpHook
 from kling_provider import __version__
 from kling_provider.api.auth import KeyPair, TokenSource
 from kling_provider.api.billing import BillingKind, BillingRow
-from kling_provider.api.calls import Call, TaskPage
+from kling_provider.api.calls import TASK_IDS, Call, TaskPage
 from kling_provider.api.endpoints import MAX_PAGE_SIZE, Dialect
 from kling_provider.api.errors import ApiFailure, Failure, Reaction
 from kling_provider.api.polling import Decision, TaskPoller
@@ -797,9 +797,13 @@ def _read_call(config: KlingConfig, endpoint: str, request: Mapping[str, Any] | 
             ),
             endpoint=row.name,
         )
-    return config.routes.read(
-        row, {name: value for name, value in (request or {}).items() if value is not None}
-    )
+    given = {name: value for name, value in (request or {}).items() if value is not None}
+    if row.name == "tasks" and not any(name in given for name in TASK_IDS):
+        raise KlingBadRequestError(
+            "endpoint='tasks' is read with task_ids or external_task_ids. For the list, which has pages, use list_new.",
+            endpoint=row.name,
+        )
+    return config.routes.read(row, given)
 
 
 def _find(config: KlingConfig, endpoint: str, external_task_id: str) -> flows.Flow[KlingTask | None]:

@@ -25,7 +25,7 @@ class KlingMotionControlOperator(KlingTypedOperator):
     :param mode: ``std`` (720p) or ``pro`` (1080p). Required.
     :param model_name: ``kling-v3`` (default) or ``kling-v2-6``.
     :param prompt: what else the video shows, up to 2500 characters.
-    :param element_list: at most one ``{"element_id": 1}`` (kling-v3).
+    :param element_list: at most one ``{"element_id": 1}``.
     :param keep_original_sound: ``yes`` (default) or ``no``: whether the sound of the video is kept.
     :param watermark_info: ``{"enabled": true}`` to get a watermarked copy too.
     :param callback_url: where Kling posts each change of status; it must reach it from outside.

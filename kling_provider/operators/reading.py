@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from kling_provider.api.calls import TASK_IDS
 from kling_provider.api.endpoints import ENDPOINTS, MAX_PAGE, Endpoint
 from kling_provider.api.errors import InvalidRequest, shorten, show
 from kling_provider.api.requests import REQUESTS, Validate, check_literals, check_request
@@ -24,8 +25,6 @@ log = logging.getLogger(__name__)
 
 #: Kling's names of the page, and what it takes without them.
 _PAGE: Mapping[str, int] = {"pageNum": 1, "pageSize": 30}
-#: With one of these, ``tasks`` tells of single tasks; without, it is a list with filters.
-_IDS = ("task_ids", "external_task_ids")
 
 
 class KlingReadOperator(HandsOn, BaseOperator):
@@ -43,7 +42,7 @@ class KlingReadOperator(HandsOn, BaseOperator):
         up to page 1000 and 500 on a page (voices: 1000). ``account/costs``: ``start_time`` and ``end_time`` in
         milliseconds, required, and ``resource_pack_name``. Billing and ``tasks``: ``start_time``, ``end_time``,
         ``cursor``, ``limit`` (1 to 500), ``filters``. ``tasks`` also takes ``task_ids`` or ``external_task_ids``, as a
-        list or separated by commas, and then tells of these.
+        list or separated by commas, and then tells of these; without, ``next_cursor`` is pushed where the list goes on.
     :param kling_conn_id: Airflow connection of type ``kling`` (templated).
     :param validate: what Kling's documents do not list is refused (``strict``), sent with a warning (``warn``), or
         not looked at (``off``). Literal values are checked when the DAG is parsed.
@@ -85,14 +84,20 @@ class KlingReadOperator(HandsOn, BaseOperator):
         """
         row = checked_endpoint(self.endpoint)
         fields = checked(lambda request: _checked(row, request, self.validate), self.request)
-        if row.work == "task":
-            told: Any = self.hook.list_tasks(row.name, page=fields["pageNum"], page_size=fields["pageSize"])
+        ti = context.get("ti")
+        if row.name == "tasks" and not any(name in fields for name in TASK_IDS):
+            page = self.hook.list_new(fields.pop("cursor", None), **fields)
+            told: Any = page.tasks
+            if page.next_cursor and ti is not None:
+                ti.xcom_push(key="next_cursor", value=page.next_cursor)
+        elif row.work == "task":
+            told = self.hook.list_tasks(row.name, page=fields["pageNum"], page_size=fields["pageSize"])
         else:
             told = self.hook.read(row.name, fields)
         if not isinstance(told, list):
             return told
         log.info("Kling told of %s of %s.", len(told), row.name)
-        if told and (ti := context.get("ti")) is not None:
+        if told and ti is not None:
             for name, value in told[0].first_results().items():
                 ti.xcom_push(key=name, value=value)
         return [task.to_dict() for task in told]
@@ -122,7 +127,7 @@ def _checked(row: Endpoint, request: object, validate: Validate) -> dict[str, An
         return answer.body
     fields = {str(name): value for name, value in request.items() if value is not None and value != ""}
     if row.kind == "account" and row.work == "read":
-        return {name: _ids(value) if name in _IDS else value for name, value in fields.items()}
+        return {name: _ids(value) if name in TASK_IDS else value for name, value in fields.items()}
     return _page(row, fields)
 
 
@@ -130,7 +135,7 @@ def _is_modelled(row: Endpoint, request: object) -> bool:
     """Whether a request model says what may be asked: that of a row that makes something is for making it."""
     if row.work != "read" or row.name not in REQUESTS:
         return False
-    return not (isinstance(request, Mapping) and any(request.get(name) for name in _IDS))
+    return not (isinstance(request, Mapping) and any(request.get(name) for name in TASK_IDS))
 
 
 def _page(row: Endpoint, fields: Mapping[str, Any]) -> dict[str, int]:

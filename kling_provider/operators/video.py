@@ -78,7 +78,7 @@ class KlingTextToVideoOperator(KlingTypedOperator):
 
     With ``wait_for_completion`` it pushes ``video_url`` and ``video_id``.
 
-    :param prompt: what the video shows, up to 2500 characters. Required.
+    :param prompt: what the video shows, up to 2500 characters. Required, unless multi_prompt has the shots.
     :param model_name: Kling's model; by default a current one of the gateway, never the vendor's default.
     :param negative_prompt: what it must not show, up to 2500 characters.
     :param cfg_scale: how closely to follow the prompt, 0 to 1 (default 0.5). Not for models v2.x.

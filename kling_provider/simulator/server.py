@@ -27,7 +27,6 @@ from kling_provider.simulator.simulation import Callback, Simulation
 from kling_provider.simulator.tasks import SimTask
 from kling_provider.simulator.tls import make_certificate
 
-DEFAULT_PORT = 8900
 DEFAULT_ACCOUNT = Account("main", api_key="sim-key", access_key="ak-sample", secret_key="sk-sample")  # noqa: S106
 START_SECONDS = 10
 #: Longer than clients keep idle connections, so that the server is not the one that closes them.

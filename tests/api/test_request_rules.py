@@ -485,3 +485,53 @@ def test_the_length_of_a_series_is_read_from_a_template(rendered: Any, meant: An
     request = {"prompt": "x", "result_type": "series", "series_amount": rendered}
     given = check_request(ENDPOINTS["images/omni-image"], request, "kling-v3-omni").given
     assert given["series_amount"] == meant
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "fields", "reference", "field"),
+    [
+        (
+            "omni-video",
+            {"image_list": [{"image_url": P}], "aspect_ratio": "1:1"},
+            "image_2",
+            "image_list has 1",
+        ),
+        ("omni-video", {"aspect_ratio": "1:1"}, "element_1", "element_list has 0"),
+        ("omni-video", {"aspect_ratio": "1:1"}, "video_1", "video_list has 0"),
+        ("image2video", {"image": P}, "voice_1", "voice_list has 0"),
+        ("image2video", {"image": P}, "element_1", "element_list has 0"),
+    ],
+)
+def test_what_a_prompt_refers_to_is_there(
+    endpoint: str, fields: dict[str, Any], reference: str, field: str
+) -> None:
+    model = GATEWAYS["official"].models[endpoint]
+    request = {**fields, "prompt": f"<<<{reference}>>> turns round"}
+    with pytest.raises(InvalidRequest, match=rf"prompt refers to <<<{reference}>>>, but {field}; add it"):
+        check_request(ENDPOINTS[endpoint], request, model)
+    plain = {**request, "prompt": "<<<image_1>>> turns round" if "image_list" in fields else "turns round"}
+    check_request(ENDPOINTS[endpoint], plain, model)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "wrong", "meant"),
+    [
+        ("image2video", "image_url", "image"),
+        ("avatar", "audio_url", "sound_file"),
+        ("images/generations", "image_list", "image"),
+        ("video-extend", "task_id", "video_id"),
+        ("motion-control", "video", "video_url"),
+        ("text2video", "model", "model_name"),
+        ("multi-image2video", "images", "image_list"),
+    ],
+)
+def test_names_that_people_write_lead_to_what_is_meant(endpoint: str, wrong: str, meant: str) -> None:
+    with pytest.raises(
+        InvalidRequest, match=rf"{wrong} is not a field of this request; did you mean '{meant}'"
+    ):
+        check_request(ENDPOINTS[endpoint], {wrong: P})
+
+
+def test_an_address_is_no_id() -> None:
+    with pytest.raises(InvalidRequest, match=r"audio_id='https://.*' is an address, and an id is wanted"):
+        check_request(ENDPOINTS["avatar"], {"image": P, "audio_id": S})

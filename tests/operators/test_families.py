@@ -327,7 +327,7 @@ def test_a_required_field_is_described_as_one_and_no_other_is(endpoint: str) -> 
     }
     assert told == {
         name for name, field in REQUESTS[endpoint].model_fields.items() if field.is_required()
-    } | {"text2video": {"prompt"}}.get(endpoint, set())
+    } | {"text2video": {"prompt"}}.get(endpoint, set())  # of its rules
 
 
 @pytest.mark.parametrize("endpoint", MAKING)
@@ -458,7 +458,7 @@ def test_what_only_reads_comes_back_as_plain_json(
         case "account/costs":
             assert told["resource_pack_subscribe_infos"]
         case "tasks":
-            assert [task["id"] for task in told["result"]] == [task_id]
+            assert [task["task_id"] for task in told] == [task_id]
         case _:
             assert [row["task_id"] for row in told["result"]["detail"]] == [task_id]
     assert told

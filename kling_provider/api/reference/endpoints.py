@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from kling_provider.api.capabilities import models_at
 from kling_provider.api.endpoints import ENDPOINTS, Endpoint, endpoint_for
 from kling_provider.api.errors import InvalidRequest, show
-from kling_provider.api.gateways import DEFAULT_GATEWAY, GATEWAYS
+from kling_provider.api.gateways import DEFAULT_GATEWAY, GATEWAYS, NEW_DIALECT_PICTURE_BYTES
 from kling_provider.api.reference.fields import FieldRow, docstring_of, rows_of, rules_of, summary_of
 from kling_provider.api.reference.models import models_matrix, offers_at
 from kling_provider.api.reference.prices import price_list, prices_at
@@ -101,10 +101,12 @@ def _legend() -> list[str]:
     return [
         "A default is what Kling takes where a field is left out. Those that are *always sent* decide the price, or "
         "would be a retired model.",
-        f"A picture is a path, a URI, a URL or bytes: jpg or png, up to {pictures.max_bytes // 2**20} MB, every side "
-        f"at least {pictures.min_side} px, width / height from {pictures.min_ratio:g} to {pictures.max_ratio:g}.",
+        f"A picture is a path, a URI, a URL or bytes: jpg or png, up to {pictures.max_bytes // 2**20} MB "
+        f"({NEW_DIALECT_PICTURE_BYTES // 2**20} MB in the new dialect), every side at least {pictures.min_side} px, "
+        f"width / height from {pictures.min_ratio:g} to {pictures.max_ratio:g}.",
         f"A sound is the same: mp3, wav, m4a or aac, up to {sounds.max_bytes // 2**20} MB. Videos go by URL only.",
-        "What is not listed is refused before anything is paid, unless a request is sent with `validate='warn'`.",
+        "What is not listed is refused before anything is paid, unless a request is sent with `validate='warn'` or "
+        "`'off'`; a model that is not listed is only warned about.",
     ]
 
 

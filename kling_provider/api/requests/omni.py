@@ -17,6 +17,7 @@ from kling_provider.api.requests.parts import (
     Picture,
     ShotsRequest,
     VideoRatio,
+    check_references,
 )
 
 #: Pictures and elements together, and how many of them beside a reference video.
@@ -72,6 +73,14 @@ class OmniVideoRequest(ShotsRequest):
     def _has_a_prompt(self) -> Self:
         """A prompt is required, unless the shots have their own."""
         self.need_a_prompt()
+        return self
+
+    @model_validator(mode="after")
+    def _references_are_there(self) -> Self:
+        """What the prompt refers to is there: ``<<<image_1>>>``, ``<<<element_1>>>``, ``<<<video_1>>>``."""
+        fields = {"image": "image_list", "element": "element_list", "video": "video_list"}
+        counts = {kind: (field, len(getattr(self, field) or ())) for kind, field in fields.items()}
+        check_references(self.words(), counts)
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
@@ -49,6 +49,7 @@ _OTHER_SOUNDS = frozenset({".ogg", ".oga", ".opus", ".flac", ".wma", ".aiff", ".
 _BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]{200,}={0,2}\s*")  # with blanks between, it is words
 
 
+_REFERENCE = re.compile(r"<<<(image|element|video|voice)_(\d+)>>>")
 #: Fields that hold words, which may look like base64: a long prompt without punctuation.
 WORDS = frozenset({"text", "prompt"})
 
@@ -141,9 +142,11 @@ def _user_id(value: object) -> object:
     return check_user_id(str(value))
 
 
-def _not_empty(value: str) -> str:
+def _is_an_id(value: str) -> str:
     if not value.strip():
         raise ValueError("is empty; give an id")
+    if "://" in value:
+        raise ValueError("is an address, and an id is wanted; look for a field that takes addresses")
     return value
 
 
@@ -154,6 +157,22 @@ def _says_something(value: str) -> str:
     if value.strip() == "None":
         raise ValueError("is what a template renders that finds nothing; look at where it comes from")
     return value
+
+
+def check_references(words: Iterable[str | None], counts: Mapping[str, tuple[str, int]]) -> None:
+    """See that what a prompt refers to is there.
+
+    :param words: the prompt, or those of its shots.
+    :param counts: kind of reference -> the field that holds it, and how many there are.
+    :raises ValueError: naming the reference and the field.
+    """
+    for text in words:
+        for kind, number in _REFERENCE.findall(text or ""):
+            if kind in counts and not 1 <= int(number) <= counts[kind][1]:
+                field, count = counts[kind]
+                raise ValueError(
+                    f"prompt refers to <<<{kind}_{number}>>>, but {field} has {count}; add it, or correct the number"
+                )
 
 
 def _one_decimal(value: float) -> float:
@@ -185,7 +204,7 @@ Sound = Annotated[str | bytes, BeforeValidator(_sound)]
 MediaUrl = Annotated[str, BeforeValidator(check_media_address)]
 WebAddress = Annotated[str, BeforeValidator(_web_address)]
 UserId = Annotated[str, BeforeValidator(_user_id)]
-Id = Annotated[str, AfterValidator(_not_empty)]
+Id = Annotated[str, AfterValidator(_is_an_id)]
 WholeSeconds = BeforeValidator(_whole_seconds)
 Seconds = Annotated[str, WholeSeconds, Field(pattern=r"^[1-9][0-9]?$")]
 CameraValue = Annotated[float, Field(ge=-MAX_CAMERA, le=MAX_CAMERA)]
@@ -439,6 +458,10 @@ class ShotsRequest(WatermarkedRequest):
         if self.shot_type == "customize":
             self._check_shots()
         return self
+
+    def words(self) -> list[str | None]:
+        """The prompt, and those of the shots."""
+        return [self.prompt, *(shot.prompt for shot in self.multi_prompt or ())]
 
     def _check_shots(self) -> None:
         if not self.multi_prompt:

@@ -27,6 +27,7 @@ from kling_provider.api.requests.parts import (
     VoiceRef,
     WatermarkedRequest,
     at_most_one,
+    check_references,
 )
 
 #: Pictures of one multi-image video.
@@ -95,6 +96,14 @@ class Image2VideoRequest(VideoRequest):
             )
         if self.multi_shot and self.image and self.image_tail:
             raise ValueError("multi_shot takes no pair of image and image_tail; leave image_tail out")
+        return self
+
+    @model_validator(mode="after")
+    def _references_are_there(self) -> Self:
+        """What the prompt refers to is there: ``<<<voice_1>>>``, ``<<<element_1>>>``."""
+        fields = {"voice": "voice_list", "element": "element_list"}
+        counts = {kind: (field, len(getattr(self, field) or ())) for kind, field in fields.items()}
+        check_references(self.words(), counts)
         return self
 
 

@@ -111,6 +111,11 @@ def check_destinations(operator: Any, context: Mapping[str, Any]) -> None:
         check_destination(destination, storage_conn_id)
 
 
+def has_own_template_marks(operator: Any) -> bool:
+    """Whether templates may look otherwise in this operator's DAG, so that nothing is known to be literal."""
+    return operator.has_dag() and bool(operator.get_dag().jinja_environment_kwargs)
+
+
 class WaitsForUpstream:
     """Mixin: a task that Airflow starts before its upstream is sent back to wait for it."""
 

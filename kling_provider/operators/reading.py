@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from kling_provider.api.calls import TASK_IDS
-from kling_provider.api.endpoints import ENDPOINTS, MAX_PAGE, Endpoint
+from kling_provider.api.endpoints import MAX_PAGE, Endpoint, endpoint_for
 from kling_provider.api.errors import InvalidRequest, shorten, show
 from kling_provider.api.requests import REQUESTS, Validate, check_literals, check_request
 from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.hooks.names import checked, checked_endpoint
+from kling_provider.operators.guards import has_own_template_marks
 from kling_provider.operators.submit import one_of
 from kling_provider.waiting import HandsOn
 
@@ -103,13 +104,24 @@ class KlingReadOperator(HandsOn, BaseOperator):
         return [task.to_dict() for task in told]
 
     def _check_what_is_literal(self) -> None:
-        row = ENDPOINTS.get(self.endpoint) if isinstance(self.endpoint, str) else None
-        if row is None or not _is_modelled(row, self.request):
+        if has_own_template_marks(self):
             return
         try:
-            check_literals(row.name, self.request, self.validate)
+            if isinstance(self.endpoint, str) and "{" not in self.endpoint:
+                row = endpoint_for(self.endpoint)
+                if _is_modelled(row, self.request):
+                    check_literals(row.name, self.request, self.validate)
+                elif isinstance(self.request, Mapping) and not any(
+                    _may_change(item) for item in self.request.values()
+                ):
+                    _checked(row, self.request, self.validate)
         except InvalidRequest as error:
-            raise KlingBadRequestError(f"{self.task_id}: {error}", endpoint=row.name)
+            raise KlingBadRequestError(f"{self.task_id}: {error}", endpoint=shorten(self.endpoint, 80))
+
+
+def _may_change(value: object) -> bool:
+    """Whether a value is rendered before it is used."""
+    return "{" in value if isinstance(value, str) else not isinstance(value, int | list | tuple | None)
 
 
 def _checked(row: Endpoint, request: object, validate: Validate) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from kling_provider.links.kling import KlingVideoLink
 from kling_provider.operators.guards import (
     WaitsForUpstream,
     check_destinations,
+    has_own_template_marks,
     refuse_constant_id,
     refuse_equal_ids,
     wait_for_upstream,
@@ -183,11 +184,10 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         """
         fields = [name for name in self.template_fields if isinstance(getattr(self, name), XComArg)]
         self._from_upstream = tuple(fields)
-        dag = self.get_dag() if self.has_dag() else None  # type: ignore[no-untyped-call]
-        if dag is not None and dag.jinja_environment_kwargs:
-            return  # templates may look otherwise there
+        if has_own_template_marks(self):
+            return
         try:
-            check_literals(self.endpoint, self.kling_request(), self.validate)
+            check_literals(self.endpoint, self.kling_request(), self.validate, self.dialect)
         except InvalidRequest as error:
             raise KlingBadRequestError(f"{self.task_id}: {error}", endpoint=shorten(self.endpoint, 80))
 

@@ -62,7 +62,8 @@ class KlingTypedOperator(KlingSubmitOperator):
         given |= (kwargs.get("default_args") or {}) | kwargs
         known = {name: given.get(name, _FROM_EXPAND) for name in cls.kling_fields}
         try:
-            check_literals(cls.kling_endpoint, known, given.get("validate", "strict"))
+            validate, dialect = given.get("validate", "strict"), given.get("dialect", "classic")
+            check_literals(cls.kling_endpoint, known, validate, dialect)
         except InvalidRequest as error:
             raise KlingBadRequestError(f"{kwargs.get('task_id')}: {error}", endpoint=cls.kling_endpoint)
         return made

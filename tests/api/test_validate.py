@@ -246,7 +246,6 @@ def test_a_literal_mistake_is_told_where_the_dag_is_parsed(
         ("tts", {"text": LATER}),
         ("{{ endpoint }}", {"nonsense": 1}),
         ("/v1/videos/whatever", {"nonsense": 1}),
-        ("text2vidoe", {"nonsense": 1}),
         ("account/costs", {"nonsense": 1}),
         ("presets-voices", {"pageNum": 1}),
     ],
@@ -323,3 +322,11 @@ def test_a_raw_endpoint_takes_no_picture_data_as_text():
         check_request(endpoint_for("/v1/videos/x"), {"dream": {"of": ["data: iVBOR… (300 characters)"]}})
     words = {"prompt": "word " * 60, "caption": "word " * 60, "text": "A" * 300}
     assert check_request(endpoint_for("/v1/videos/x"), words).body == words
+
+
+@pytest.mark.parametrize("validate", MODES)
+def test_a_name_that_no_template_changes_is_looked_up(validate: Validate):
+    with pytest.raises(InvalidRequest, match="Did you mean 'text2video'"):
+        check_literals("text2vidoe", {}, validate)
+    with pytest.raises(InvalidRequest, match="has no counterpart in the new dialect"):
+        check_literals("tts", {}, validate, "new")

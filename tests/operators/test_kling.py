@@ -766,6 +766,31 @@ def test_any_endpoint_can_be_used_by_its_name(
     operator = KlingSubmitOperator(task_id="task", endpoint="text2video", request={"prompt": "a boat"})
     operator.execute(context_of(operator))
     assert kling_simulator.requests[0].path == "/v1/videos/text2video"
-    wrong = KlingSubmitOperator(task_id="task", endpoint="text2vido", request={"prompt": "a boat"})
+    with pytest.raises(KlingBadRequestError, match="Did you mean 'text2video'"):
+        KlingSubmitOperator(task_id="task", endpoint="text2vido", request={"prompt": "a boat"})
+    wrong = KlingSubmitOperator(task_id="task", endpoint="{{ name }}", request={"prompt": "a boat"})
+    wrong.endpoint = "text2vido"
     with pytest.raises(KlingBadRequestError, match="Did you mean 'text2video'"):
         wrong.execute(context_of(wrong))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "request_body", "told"),
+    [
+        ("images/generations", {"prompt": "x"}, "has no counterpart in the new dialect"),
+        ("text2video", {"prompt": "x", "model_name": "kling-v1-6"}, "is not offered in the new dialect"),
+        (
+            "text2video",
+            {"prompt": "x", "model_name": "kling-v3", "negative_prompt": "rain"},
+            "negative_prompt cannot be said in the new dialect",
+        ),
+    ],
+)
+def test_what_cannot_be_said_in_the_new_dialect_is_told_where_the_dag_is_parsed(
+    endpoint: str, request_body: dict[str, str], told: str
+) -> None:
+    with pytest.raises(KlingBadRequestError, match=told):
+        KlingSubmitOperator(task_id="task", endpoint=endpoint, request=request_body, dialect="new")
+    templated = {**request_body, "prompt": "{{ params.prompt }}"}
+    if endpoint == "text2video":
+        KlingSubmitOperator(task_id="task", endpoint=endpoint, request=templated, dialect="new")

@@ -99,9 +99,14 @@ def test_unset_parameters_are_left_out(kling_simulator: SimulatorServer) -> None
 def test_a_mistake_is_told_and_nothing_is_asked(
     endpoint: str, request_: Any, told: str, kling_simulator: SimulatorServer
 ) -> None:
+    operator = KlingReadOperator(task_id="read", endpoint="{{ endpoint }}", request="{{ request }}")
+    operator.endpoint, operator.request = endpoint, request_
     with pytest.raises(KlingBadRequestError, match=rf"^Nothing was sent\..*{told}"):
-        read(endpoint, request_)
+        operator.execute(context_of(operator))
     assert kling_simulator.requests == []
+    if isinstance(request_, dict) and endpoint != "tasks":
+        with pytest.raises(KlingBadRequestError, match=rf"^read: .*{told}"):
+            KlingReadOperator(task_id="read", endpoint=endpoint, request=request_)
 
 
 @pytest.mark.parametrize(

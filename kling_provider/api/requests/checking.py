@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from kling_provider.api.endpoints import ENDPOINTS, Endpoint
+from kling_provider.api.dialects import NEW_PATHS, to_new
+from kling_provider.api.endpoints import Dialect, Endpoint, endpoint_for
 from kling_provider.api.errors import InvalidRequest, show
 from kling_provider.api.messages import problems_of, read_json
 from kling_provider.api.places import change_each
@@ -83,27 +84,39 @@ def check_request(
 
 
 def check_literals(
-    endpoint: str, request: Mapping[str, Any], validate: Validate = "strict"
+    endpoint: str,
+    request: Mapping[str, Any],
+    validate: Validate = "strict",
+    dialect: Dialect = "classic",
 ) -> tuple[str, ...]:
     """Check those values of a request that no template can change, where a DAG is parsed.
 
     A field with a template in it is not judged, nor is a rule over several fields as long as one of them may
     change; the capability matrix only where the model is named, because the default depends on the connection.
 
-    :param endpoint: name of the endpoint; one with a template, a raw path or a wrong one is left to the worker.
+    :param endpoint: name of the endpoint; one with a template or a raw path is left to the worker.
     :param request: Kling's own field names.
-    :param validate: as for :func:`check_request`; with ``off`` nothing is looked at.
+    :param validate: as for :func:`check_request`; with ``off`` no field is looked at.
+    :param dialect: ``new`` for a classic request that is to be said in the new dialect.
     :returns: warnings.
-    :raises InvalidRequest: with ``strict``: naming field, value, rule and way out.
+    :raises InvalidRequest: for an endpoint that there is not; with ``strict``: naming field, value, rule and way out.
     """
-    row = ENDPOINTS.get(endpoint) if isinstance(endpoint, str) else None
-    if row is None or row.name not in REQUESTS or validate == "off" or not isinstance(request, Mapping):
+    if not isinstance(endpoint, str) or not _is_literal(endpoint):
+        return ()
+    row = endpoint_for(endpoint)
+    is_said_anew = dialect == "new" and row.dialect == "classic" and not row.is_raw
+    if is_said_anew and row.name not in NEW_PATHS:
+        to_new(row, {})  # says that there is no counterpart
+    if row.name not in REQUESTS or validate == "off" or not isinstance(request, Mapping):
         return ()
     model_class, given = REQUESTS[row.name], _without_unset(request)
     literal = {name: value for name, value in given.items() if _is_literal(value)}
     is_whole = len(literal) == len(given)
     if is_whole and ("model_name" in literal or "model_name" not in model_class.model_fields):
-        return check_request(row, literal, validate=validate).warnings
+        checked = check_request(row, literal, validate=validate)
+        if is_said_anew and validate == "strict":
+            to_new(row, checked.body)
+        return checked.warnings
     problems = _problems(model_class, literal, _any if is_whole else _is_about_one_of(literal))
     if problems and validate == "strict":
         raise InvalidRequest(f"{row.name}: {' '.join(problems)}")

@@ -325,9 +325,7 @@ def test_a_required_field_is_described_as_one_and_no_other_is(endpoint: str) -> 
         for name, text in re.findall(r":param (\w+):(.*?)(?=:param|\Z)", TYPED[endpoint].__doc__ or "", re.S)
         if re.search(r"\bRequired\.|\bRequired[:;]", text)
     }
-    assert told == {
-        name for name, field in REQUESTS[endpoint].model_fields.items() if field.is_required()
-    } | {"text2video": {"prompt"}}.get(endpoint, set())  # of its rules
+    assert told == {name for name, field in REQUESTS[endpoint].model_fields.items() if field.is_required()}
 
 
 @pytest.mark.parametrize("endpoint", MAKING)

@@ -112,7 +112,7 @@ def run(folder: Path, *, tasks: int, slots: int, task_seconds: float, waits: boo
             while airflow.dag_run("storm", run_id)["state"] not in ("success", "failed"):
                 states = Counter(ti["state"] for ti in airflow.task_instances("storm", run_id))
                 held = max(held, states["running"])
-                if not bystander and states["deferred"] > tasks / 2:
+                if not bystander and states["deferred"] > slots:  # so some wait in line
                     bystander = _time_of_bystander(airflow)
                 airflow.check()
                 time.sleep(1)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from kling_provider.api.errors import ApiFailure, Failure, InvalidRequest, Reaction, shorten, show
+from kling_provider.api.errors import InvalidRequest, shorten, show, unreadable
 from kling_provider.api.tasks import read_decimal, read_time
 
 log = logging.getLogger(__name__)
@@ -125,11 +125,6 @@ def decode_page(data: object, kind: str, request_id: str | None) -> BillingPage:
     if not data.get("next_cursor"):
         raise unreadable("the billing has more rows, but no next_cursor leads to them", request_id)
     return BillingPage(tuple(rows), str(data["next_cursor"]))
-
-
-def unreadable(message: str, request_id: str | None = None) -> ApiFailure:
-    """The failure for an answer that is Kling's but makes no sense."""
-    return ApiFailure(Failure(Reaction.UNREADABLE, message, 0, 200, request_id))
 
 
 def _row(detail: Mapping[str, Any], kind: str) -> BillingRow:

@@ -23,7 +23,7 @@ from kling_provider.api.endpoints import (
     check_id,
     path_segment,
 )
-from kling_provider.api.errors import ApiFailure, Failure, InvalidRequest, Reaction, shorten, show
+from kling_provider.api.errors import ApiFailure, InvalidRequest, shorten, show, unreadable
 from kling_provider.api.replies import Envelope
 from kling_provider.api.tasks import KlingTask
 
@@ -240,14 +240,14 @@ def _one_task(envelope: Envelope, endpoint: Endpoint) -> KlingTask:
 
 def _same_task(task: KlingTask, task_id: str) -> KlingTask:
     if task.task_id != task_id:
-        raise _unreadable(f"asked for task {task_id}, told of {task.task_id}", task.request_id)
+        raise unreadable(f"asked for task {task_id}, told of {task.task_id}", task.request_id)
     return task
 
 
 def _tasks(envelope: Envelope, items: object, endpoint: Endpoint) -> list[KlingTask]:
     if not isinstance(items, list):
         text = f"a {type(items).__name__} where a list of tasks was due: {shorten(items)}"
-        raise _unreadable(text, envelope.request_id)
+        raise unreadable(text, envelope.request_id)
     tasks = []
     for item in items:
         try:
@@ -271,16 +271,12 @@ def _tasks_or_data(envelope: Envelope, endpoint: Endpoint) -> Any:
 def _objects(envelope: Envelope) -> list[Mapping[str, Any]]:
     items = envelope.data if isinstance(envelope.data, list) else None
     if items is None or not all(isinstance(item, Mapping) for item in items):
-        raise _unreadable(f"{shorten(envelope.data)} where a list of tasks was due", envelope.request_id)
+        raise unreadable(f"{shorten(envelope.data)} where a list of tasks was due", envelope.request_id)
     return items
 
 
 def _object(envelope: Envelope) -> dict[str, Any]:
     if not isinstance(envelope.data, dict):
         text = f"a {type(envelope.data).__name__} where an object was due: {shorten(envelope.data)}"
-        raise _unreadable(text, envelope.request_id)
+        raise unreadable(text, envelope.request_id)
     return envelope.data
-
-
-def _unreadable(message: str, request_id: str | None) -> ApiFailure:
-    return ApiFailure(Failure(Reaction.UNREADABLE, message, 0, 200, request_id))

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from kling_provider.api.endpoints import Endpoint
-from kling_provider.api.errors import ApiFailure, Failure, Reaction, shorten
+from kling_provider.api.errors import ApiFailure, Failure, Reaction, shorten, unreadable
 from kling_provider.api.tasks import (
     FAILED,
     STATUSES,
@@ -120,14 +120,14 @@ def _decode_new(data: object, endpoint: str, request_id: str | None) -> KlingTas
 def _decode_call(row: Endpoint, data: object, request_id: str | None) -> KlingTask:
     """Read what is over with its answer; most of these have neither an id nor a status word."""
     if not isinstance(data, Mapping):
-        raise _unreadable(f"a {_kind(data)} where an object was due: {shorten(data)}", request_id)
+        raise unreadable(f"a {_kind(data)} where an object was due: {shorten(data)}", request_id)
     result = data.get("task_result")
     refusal = data.get("status")  # of a selection: anything but 0 means that Kling does not take the video
     is_refused = isinstance(refusal, int) and refusal != 0
     status = FAILED if is_refused else _status(data.get("task_status") or SUCCEED)
     if status not in (SUCCEED, FAILED):
         text = f"{row.name} is told to be {status}, but it is answered at once: {shorten(dict(data))}"
-        raise _unreadable(text, request_id)
+        raise unreadable(text, request_id)
     return KlingTask(
         task_id=str(data.get("task_id") or ""),
         endpoint=row.name,
@@ -144,10 +144,10 @@ def _decode_call(row: Endpoint, data: object, request_id: str | None) -> KlingTa
 
 def _object_with_id(data: object, name: str, request_id: str | None) -> tuple[Mapping[str, Any], str]:
     if not isinstance(data, Mapping):
-        raise _unreadable(f"a {_kind(data)} where a task object was due: {shorten(data)}", request_id)
+        raise unreadable(f"a {_kind(data)} where a task object was due: {shorten(data)}", request_id)
     task_id = data.get(name)
     if not isinstance(task_id, str | int) or isinstance(task_id, bool) or task_id == "":
-        raise _unreadable(f"a task without {name}: {shorten(dict(data))}", request_id)
+        raise unreadable(f"a task without {name}: {shorten(dict(data))}", request_id)
     return data, str(task_id)
 
 
@@ -167,7 +167,7 @@ def _rest(told: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:
 def _with_result(task: KlingTask, told: Mapping[str, Any]) -> KlingTask:
     has_result = task.videos or task.images or task.audios or task.elements or task.voices
     if task.is_successful and not has_result:
-        raise _unreadable(
+        raise unreadable(
             f"task {task.task_id} is told to have succeeded, but there is no result in it: {shorten(dict(told))}",
             task.request_id,
             is_final=True,
@@ -188,14 +188,14 @@ def _status(word: object) -> str:
 def _items(result: Mapping[str, Any], name: str, request_id: str | None) -> list[Mapping[str, Any]]:
     items = result.get(name) or []
     if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
-        raise _unreadable(f"task_result.{name} is not a list of objects: {shorten(items)}", request_id)
+        raise unreadable(f"task_result.{name} is not a list of objects: {shorten(items)}", request_id)
     return items
 
 
 def _video(item: Mapping[str, Any], request_id: str | None) -> KlingVideo:
     url = item.get("url")
     if not isinstance(url, str) or not url:
-        raise _unreadable(f"a video without url: {shorten(dict(item))}", request_id)
+        raise unreadable(f"a video without url: {shorten(dict(item))}", request_id)
     return KlingVideo(
         id=str(item.get("id") or ""),
         url=url,
@@ -210,11 +210,3 @@ def _text(value: object) -> str | None:
 
 def _kind(value: object) -> str:
     return "null" if value is None else type(value).__name__
-
-
-def _unreadable(message: str, request_id: str | None, *, is_final: bool = False) -> ApiFailure:
-    return ApiFailure(
-        Failure(
-            Reaction.UNREADABLE, message, code=0, http_status=200, request_id=request_id, is_final=is_final
-        )
-    )

@@ -232,6 +232,16 @@ class ApiFailure(Exception):
         self.failure = failure
 
 
+def unreadable(message: str, request_id: str | None = None, *, is_final: bool = False) -> ApiFailure:
+    """Make the failure for an answer of Kling's that says success and cannot be read.
+
+    :param message: what is wrong with it.
+    :param request_id: of the answer.
+    :param is_final: whether asking again would give the same.
+    """
+    return ApiFailure(Failure(Reaction.UNREADABLE, message, 0, 200, request_id, is_final=is_final))
+
+
 class InvalidRequest(ValueError):
     """The request cannot be right; nothing was sent. The text names field, value, rule and way out."""
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from kling_provider.api.billing import MAX_BILLING_PAGES, BillingRow, unreadable
+from kling_provider.api.billing import MAX_BILLING_PAGES, BillingRow
 from kling_provider.api.calls import Call, TaskPage, check_page
 from kling_provider.api.endpoints import Endpoint
-from kling_provider.api.errors import ApiFailure
+from kling_provider.api.errors import ApiFailure, unreadable
 from kling_provider.api.polling import NOT_FOUND_GRACE_SECONDS, Decision, TaskPoller, Wait
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingError, from_failure

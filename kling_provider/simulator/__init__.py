@@ -14,6 +14,7 @@ Where is what:
   ``table`` to begin with.
 * ``settings`` holds all that can be turned while it runs: how fast it is, what it refuses or ignores, how it tells
   addresses, and the weaknesses of gateways; ``faults`` what goes wrong on the way.
-* ``world`` books it: ids, slots, ledger, time. ``telling`` says it in the dialect that was spoken.
+* ``world`` books it: ids, slots, ledger, time; ``shelves`` keeps its lists in order, ``foreign`` and ``crowd`` fill
+  it with many tasks. ``telling`` says it in the dialect that was spoken.
 * Files are made when they are fetched: ``studio`` has ``render`` (films), ``draw`` (pictures), ``music`` (sounds).
 """

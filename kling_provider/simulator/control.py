@@ -31,6 +31,11 @@ def _turn_foreign(simulation: Simulation, values: dict[str, Any]) -> Any:
     return {"tasks": len(simulation.world.tasks)}
 
 
+def _turn_crowd(simulation: Simulation, values: dict[str, Any]) -> Any:
+    tasks = simulation.crowd(values)
+    return [{"task_id": one.task_id, "created_at": one.created_at, "ends_at": one.ends_at} for one in tasks]
+
+
 def _turn_accounts(simulation: Simulation, values: dict[str, Any]) -> Any:
     simulation.add_account(Account(**values))
     return {"accounts": [account.name for account in simulation.accounts]}
@@ -50,6 +55,7 @@ def _turn_clear_faults(simulation: Simulation) -> Any:
 _LOOKS: Mapping[tuple[str, str], Look] = {
     ("GET", "/endpoints"): lambda _simulation: [asdict(row) for row in ENDPOINTS.values()],
     ("GET", "/requests"): lambda simulation: [asdict(one) for one in simulation.requests()],
+    ("GET", "/counts"): lambda simulation: simulation.counts(),
     ("GET", "/tasks"): lambda simulation: [task.to_dict() for task in simulation.tasks()],
     ("GET", "/charges"): lambda simulation: [asdict(one) for one in simulation.charges()],
     ("GET", "/callbacks"): lambda simulation: [asdict(one) for one in simulation.callbacks],
@@ -63,6 +69,7 @@ _TURNS: Mapping[str, Turn] = {
     "/faults": lambda simulation, values: simulation.fault(values).model_dump(mode="json"),
     "/next_task": lambda simulation, values: simulation.next_task(values).model_dump(mode="json"),
     "/foreign": _turn_foreign,
+    "/crowd": _turn_crowd,
     "/accounts": _turn_accounts,
     "/reset": _turn_reset,
 }

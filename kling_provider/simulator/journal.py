@@ -6,7 +6,8 @@ import base64
 import binascii
 import hashlib
 import json
-from collections import deque
+import re
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ LONG = 4096
 _PICTURES = ("iVBORw0KGgo", "/9j/")
 #: So many requests are remembered.
 REMEMBERED = 20_000
+#: Kling's ids in a path.
+_ID = re.compile(r"\d{6,}")
 
 
 @dataclass(slots=True)
@@ -49,10 +52,11 @@ class Recorded:
 
 
 class Journal:
-    """The last requests, oldest first."""
+    """The last requests, oldest first, and how many there were in all."""
 
     def __init__(self) -> None:
         self.requests: deque[Recorded] = deque(maxlen=REMEMBERED)
+        self.counts: Counter[str] = Counter()
 
     def write(
         self,
@@ -69,6 +73,7 @@ class Journal:
             told["authorization"] = kind_of(told["authorization"])
         record = Recorded(at, method, path, query, told, _shown(body))
         self.requests.append(record)
+        self.counts[f"{method} {_ID.sub('{id}', path)}"] += 1
         return record
 
 

@@ -8,7 +8,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -188,6 +188,10 @@ class SimulatorServer:
         """Put ``count`` finished tasks of others into the account; let ``running`` of theirs hold a slot."""
         self.simulation.foreign(count, running)
 
+    def crowd(self, endpoint: str, seconds: Sequence[float], **values: Any) -> list[SimTask]:
+        """Book many tasks at once: see :func:`~kling_provider.simulator.crowd.add_crowd`."""
+        return self.simulation.crowd({"endpoint": endpoint, "seconds": seconds, **values})
+
     def add_account(self, name: str, api_key: str, access_key: str = "", secret_key: str = "") -> Account:
         """Let another account's keys in; it has tasks and slots of its own."""
         account = Account(name, api_key, access_key or f"ak-{name}", secret_key or f"sk-{name}")
@@ -212,6 +216,11 @@ class SimulatorServer:
     def requests(self) -> list[Recorded]:
         """Every request but those to the control plane, oldest first."""
         return self.simulation.requests()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many requests came since the beginning or the last reset, by method and path."""
+        return self.simulation.counts()
 
     @property
     def creates(self) -> list[Recorded]:

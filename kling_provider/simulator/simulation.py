@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from kling_provider.api.gateways import GATEWAYS
 from kling_provider.simulator.accounts import Account, Charge
+from kling_provider.simulator.crowd import add_crowd
 from kling_provider.simulator.faults import Fault, Faults
 from kling_provider.simulator.foreign import add_foreign
 from kling_provider.simulator.journal import Journal, Recorded
@@ -125,6 +126,12 @@ class Simulation:
         with self.lock:
             add_foreign(self.world, self.accounts[0], self.now, count, running)
 
+    def crowd(self, values: Mapping[str, Any]) -> list[SimTask]:
+        """Book many tasks of ours at once; the values of :func:`~kling_provider.simulator.crowd.add_crowd`."""
+        with self.lock:
+            tasks = add_crowd(self.world, self.accounts[0], self.now, **values)
+            return [replace(task) for task in tasks]
+
     def add_account(self, account: Account) -> None:
         """Let another account's keys in."""
         with self.lock:
@@ -148,6 +155,11 @@ class Simulation:
         """The requests, oldest first."""
         with self.lock:
             return [replace(record) for record in self.journal.requests]
+
+    def counts(self) -> dict[str, int]:
+        """How many requests came since the beginning, by method and path; ids stand as ``{id}``."""
+        with self.lock:
+            return dict(self.journal.counts)
 
     # --- result addresses ---------------------------------------------------------------------------
 

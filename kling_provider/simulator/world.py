@@ -18,6 +18,7 @@ from kling_provider.simulator.refusals import NOT_FOUND, Refusal, duplicate
 from kling_provider.simulator.results.planned import Planned, Result
 from kling_provider.simulator.sessions import Sessions
 from kling_provider.simulator.settings import Script, Settings
+from kling_provider.simulator.shelves import Shelves
 from kling_provider.simulator.tasks import WAITING_SHARE, Order, SimTask
 
 
@@ -47,6 +48,9 @@ class World:
         self.deleted: set[str] = set()  # ids of elements and voices that were there
         self.sessions = Sessions()
         self._slots: Counter[tuple[str, str]] = Counter()
+        self._by_time = Shelves(lambda task: (task.created_at, task.task_id))
+        self._by_chance = Shelves(self._shuffled)
+        self._has_vanished = False  # whether a task ever did: else a list need not be looked through
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -150,12 +154,15 @@ class World:
             script=script,
         )
         if script.outcome == "vanish":
+            self._has_vanished = True
             task.vanished_until = inf if script.vanish_seconds is None else now + script.vanish_seconds
         self.tasks[task.task_id] = task
         self._by_result.update(dict.fromkeys(task.result_ids, task))
         if external is not None:
             self._by_external.setdefault((account, external), []).append(task)
         self._slots[account, order.endpoint.slots] += order.slots
+        self._by_time.add(task)
+        self._by_chance.add(task)
         self._schedule(task)
         return task
 
@@ -217,22 +224,13 @@ class World:
         :param endpoint: only those of this endpoint.
         """
         self.advance(now)
-        lag = self.settings.lookup_lag
-        visible = [
-            task
-            for task in self.tasks.values()
-            if task.account == account.name
-            and task.order.endpoint.work == "task"
-            and endpoint in (None, task.endpoint)
-            and now >= max(task.created_at + lag, task.vanished_until)
-        ]
-        if self.settings.list_order == "shuffled":
-            visible.sort(key=self._shuffled)  # the same order for every page
-        else:
-            visible.sort(
-                key=lambda task: (task.created_at, task.task_id), reverse=self.settings.list_order == "newest"
-            )
-        return visible
+        order, lag = self.settings.list_order, self.settings.lookup_lag
+        shelves = self._by_chance if order == "shuffled" else self._by_time  # the same order for every page
+        tasks = shelves.of((account.name, endpoint), self.tasks.values())
+        listed = tasks[::-1] if order == "newest" else tasks[:]
+        if not lag and not self._has_vanished:
+            return listed
+        return [task for task in listed if now >= max(task.created_at + lag, task.vanished_until)]
 
     def maker(self, result_id: str) -> SimTask | None:
         """The task that made a result."""
@@ -297,6 +295,7 @@ class World:
         self.advance(now)
         task = self.tasks[task_id]
         if vanish_for is not None:
+            self._has_vanished = True
             task.vanished_until = now + vanish_for
         if no_result is not None:
             task.script = task.script.model_copy(update={"outcome": "no_result" if no_result else "succeed"})
@@ -327,6 +326,13 @@ class World:
             task.become(SUCCEED, finished_at)
             self._slots[account.name, order.endpoint.slots] -= order.slots
         return task
+
+    def put(self, account: Account, order: Order, created_at: float, seconds: float) -> SimTask:
+        """Put a task of ours into the account, unasked and whatever the account allows.
+
+        :param seconds: how long it works in all, in simulated seconds.
+        """
+        return self._new(account.name, "official", order, None, created_at, Script(seconds=seconds))
 
     # --- inside -----------------------------------------------------------------------------------
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import pytest
 
 from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.simulator.accounts import Account
 from kling_provider.simulator.refusals import Refusal
+from kling_provider.simulator.server import SimulatorServer
 from kling_provider.simulator.settings import Settings
 from kling_provider.simulator.tasks import Order
 from kling_provider.simulator.world import World
+from tests.simulator.simulator_client import Client
 
 ACCOUNT = Account("main", "k", "a", "s")
 NOW = 1_790_000_000.0
@@ -61,3 +66,52 @@ def test_ending_a_task_twice_frees_one_slot() -> None:
     assert world.slots_held("main", "video") == 1
     world.change(names[0], NOW, status="processing")
     assert world.slots_held("main", "video") == 2
+
+
+def test_a_crowd_is_booked_at_once_and_ends_when_it_was_told_to() -> None:
+    with SimulatorServer(speed=1, concurrency=1) as server:
+        now = time.time()
+        old, young = server.crowd("text2video", [100, 1000], ages=[150, 200], body={"duration": "10"})
+        assert [one.status for one in server.tasks] == ["succeed", "processing"]
+        assert old.ends_at == pytest.approx(now - 50, abs=5)
+        assert young.ends_at == pytest.approx(now + 800, abs=5)
+        assert young.body == {"duration": "10"}
+        assert [one.endpoint for one in server.tasks] == ["text2video"] * 2
+        with pytest.raises(ValueError, match="2 tasks, but 1 ages"):
+            server.crowd("text2video", [1, 1], ages=[1])
+
+
+def test_requests_are_counted_beyond_what_is_remembered() -> None:
+    with SimulatorServer() as server:
+        names = [task.task_id for task in server.crowd("image2video", [1, 1, 1])]
+        for name in names:
+            Client(server).task(name)
+        assert server.counts == {"GET /v1/videos/image2video/{id}": 3}
+        server.reset()
+        assert server.counts == {}
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest", "shuffled"])
+def test_lists_keep_their_order_while_tasks_come_in(order: Any) -> None:
+    world = World(Settings(list_order=order, concurrency=100))
+    rows = [
+        ("image2video", NOW - 5),
+        ("text2video", NOW - 50),
+        ("image2video", NOW - 500),
+        ("image2video", NOW),
+    ]
+    seen: list[list[str]] = []
+    for endpoint, at in rows:
+        asked = Order(ENDPOINTS[endpoint], {})
+        world.book(ACCOUNT, "official", asked, at, drops_id=False)
+        seen = [[one.task_id for one in world.listed(ACCOUNT, NOW, name)] for name in (None, "image2video")]
+    anew = World(Settings(list_order=order))
+    anew.tasks = world.tasks
+    assert seen == [
+        [one.task_id for one in anew.listed(ACCOUNT, NOW, name)] for name in (None, "image2video")
+    ]
+    assert len(seen[0]) == 4
+    assert len(seen[1]) == 3
+    if order != "shuffled":
+        times = [one.created_at for one in world.listed(ACCOUNT, NOW)]
+        assert times == sorted(times, reverse=order == "newest")

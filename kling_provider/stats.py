@@ -21,8 +21,10 @@ from typing import Any, Literal
 
 log = logging.getLogger(__name__)
 
-#: What a metric name cannot hold as one of its parts; Airflow would drop the whole number.
-_UNFIT = re.compile(r"[^A-Za-z0-9_-]+")
+#: What neither a tag nor a name can hold everywhere; Airflow would drop the number, or the tag.
+_UNFIT = re.compile(r"[^A-Za-z0-9_./-]+")
+#: What would make several parts of one part of a name.
+_PARTING = re.compile(r"[./]+")
 
 
 def count(name: str, value: float = 1, **tags: str) -> None:
@@ -69,7 +71,8 @@ def _send(name: str, tags: dict[str, str], in_name: int, send: Callable[[Any, st
         known = {key: _UNFIT.sub("_", str(value))[:80] for key, value in tags.items() if value}
         send(_stats(), full, known)
         if kind == "untagged" and known:
-            send(_stats(), ".".join([full, *list(known.values())[:in_name]]), known)
+            parts = [_PARTING.sub("_", value) for value in list(known.values())[:in_name]]
+            send(_stats(), ".".join([full, *parts]), known)
     except Exception:  # a number nobody sees must not cost a video that is paid
         log.debug("The metric kling.%s was not sent", name, exc_info=True)
 

@@ -32,12 +32,14 @@ from kling_provider.api.tasks import FAILED, KlingTask
 from kling_provider.exceptions import (
     KlingBadRequestError,
     KlingError,
+    KlingSubmissionUnknownError,
     KlingTaskFailedError,
     KlingTaskNotFoundError,
     from_failure,
 )
 from kling_provider.hooks import flows
 from kling_provider.hooks.config import KlingConfig
+from kling_provider.hooks.counting import count_answer, count_task, count_unknown
 from kling_provider.hooks.flows import Do, Flow, Pause, Send, ask
 from kling_provider.hooks.intents import Intent
 from kling_provider.hooks.outcomes import OnExisting, OnUnknown, task_or_raise, what
@@ -102,6 +104,26 @@ def submit(
     :param memory: from an earlier part of the same try.
     :param hold: pauses up to so many seconds are waited for here; None: all.
     """
+    try:
+        end = yield from _submit(config, prepared, work, on_existing, on_unknown, memory, hold)
+    except KlingSubmissionUnknownError:
+        count_unknown(config.conn_id, prepared)
+        raise
+    if isinstance(end, Done):
+        count_task(config.conn_id, prepared, end.task, end.adopted)
+    return end
+
+
+def _submit(
+    config: KlingConfig,
+    prepared: PreparedSubmit,
+    work: Work,
+    on_existing: OnExisting,
+    on_unknown: OnUnknown,
+    memory: Memory | None,
+    hold: float | None,
+) -> Flow[End]:
+    """The same, uncounted."""
     if prepared.endpoint.is_free:
         on_unknown = "retry"  # there is nothing to pay twice
     intent = Intent(config, prepared, work, on_unknown)
@@ -319,6 +341,7 @@ def _post(
         task = yield Send(call, fresh=step.fresh)
     except ApiFailure as error:
         log.info("%s got: %s", what(prepared.endpoint.name, external_id), error)
+        count_answer(config.conn_id, prepared, error.failure)
         return machine.on_post_failure(error.failure)
     return machine.on_booked(task)
 

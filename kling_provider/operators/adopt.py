@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 
+from kling_provider import stats
 from kling_provider.api.tasks import FAILED, KlingTask
 from kling_provider.exceptions import KlingBadRequestError, KlingTaskFailedError, KlingTaskNotFoundError
 from kling_provider.links.kling import KlingVideoLink
@@ -91,6 +92,7 @@ class KlingAdoptOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             self.wait_for_upstream(context)
         task = self._adopted = self._find()
         self._check(task)
+        stats.count("adopted", endpoint=task.endpoint, conn_id=self.kling_conn_id)
         log.info(
             "Took over task %s of %s (%s, created %s).",
             task.task_id,

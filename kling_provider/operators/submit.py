@@ -24,6 +24,7 @@ from kling_provider.api.slots import slots_of
 from kling_provider.api.submitting import Memory
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError, KlingSubmissionUnknownError
+from kling_provider.hooks.counting import count_unknown
 from kling_provider.hooks.outcomes import OnExisting, OnUnknown
 from kling_provider.hooks.preparing import PreparedSubmit
 from kling_provider.hooks.submit_flow import Done, NoSlot, Paused, slot_error
@@ -315,6 +316,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         self, context: Mapping[str, Any], before: PreparedSubmit, known: Memory
     ) -> KlingSubmissionUnknownError:
         """Name what may have been booked for a request that cannot be rendered again."""
+        count_unknown(self.kling_conn_id, before)
         identity = work_of(context, self.idempotency_key, self.on_clear).identity
         external_id = before.id_for(replace(identity, fail_no=known.fail_no) if identity else None)
         return KlingSubmissionUnknownError(

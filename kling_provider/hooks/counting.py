@@ -21,8 +21,10 @@ def count_answer(conn_id: str, prepared: PreparedSubmit, failure: Failure) -> No
     """
     if failure.is_duplicate_id:
         return  # the task is there, and is counted when it is found
-    name = "unclear" if failure.leaves_submit_unclear else "refused"
-    stats.count(name, 1, code=_word_for(failure), **_tags(conn_id, prepared))
+    if failure.leaves_submit_unclear:
+        stats.count("unclear", 1, code=_word_for(failure), **_tags(conn_id, prepared))
+    else:
+        stats.count("refused", 1, code=_word_for(failure), **_tags(conn_id, prepared))
 
 
 def count_task(conn_id: str, prepared: PreparedSubmit, task: KlingTask, adopted: bool) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -320,3 +322,15 @@ def test_a_request_that_was_lost_on_the_way_is_counted_as_unknown(kling: Simulat
     with pytest.raises(KlingSubmissionUnknownError):
         operator.resume_submit(context_of(operator), {"status": "slot"}, known, "an older digest", 0.0, 0.0)
     assert heard.counted() == {"unknown": 1, "unknown.text2video": 1}
+
+
+# -- what the documents say of it
+
+
+def test_every_number_that_is_told_is_explained_and_no_other() -> None:
+    called: set[str] = set()
+    for path in Path(stats.__file__).parent.rglob("*.py"):
+        if "import stats" in (text := path.read_text()):
+            called |= set(re.findall(r"stats\.(?:count|gauge|timing)\(\s*\"([a-z_.]+)\"", text))
+    page = (Path(__file__).parent.parent / "docs" / "operating.md").read_text()
+    assert set(re.findall(r"^\| `kling\.([a-z_.]+)` \|", page, re.MULTILINE)) == called

@@ -3,7 +3,7 @@
 VENV    := .venv
 BIN     := $(VENV)/bin
 OLDEST  := .venv-oldest
-SOURCES := kling_provider scripts dags
+SOURCES := kling_provider scripts benchmarks dags
 UV      := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt
 
 # The first of these that is new enough and can make virtual environments; PYTHON=... overrides.
@@ -18,7 +18,7 @@ unexport VIRTUAL_ENV
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-oldest test-live test-live-oldest storm chaos interop reference lint lint-ruff lint-format lint-types format build lock clean
+.PHONY: help venv demo ui test test-oldest test-live test-live-oldest storm chaos interop bench reference lint lint-ruff lint-format lint-types format build lock clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-24s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ chaos: $(VENV)/.dev ## 200 videos while everything dies, and the accounts: SEED=
 
 interop: $(VENV)/.dev ## Clients nobody here wrote, unchanged, against the simulator; fetches them, keeps nothing
 	@$(BIN)/python -m scripts.interop
+
+bench: $(VENV)/.dev ## What waiting costs, against the others, half an hour; ARGS="--quick" or ARGS="--rows mix-1000 lone"
+	$(BIN)/python -m benchmarks $(ARGS)
 
 reference: $(VENV)/.demo ## Write docs/api/ anew, from the tables in kling_provider/api
 	$(BIN)/python -m kling_provider.api --markdown docs/api
@@ -76,7 +79,7 @@ build: $(VENV)/.dev ## Source distribution and wheel into dist/
 
 lock: $(VENV)/.demo ## Pin the newest versions that fit, in constraints.txt and constraints-oldest.txt
 	$(BIN)/uv pip compile --quiet --universal --upgrade --no-annotate --no-emit-index-url --python-version 3.11 \
-		--custom-compile-command "make lock" --extra simulator --extra s3 --extra dev \
+		--custom-compile-command "make lock" --extra simulator --extra s3 --extra dev --extra bench \
 		pyproject.toml --output-file constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --upgrade --no-annotate --no-emit-index-url --python-version 3.11 \
 		--custom-compile-command "make lock" --extra simulator --extra s3 --extra dev \
@@ -104,7 +107,7 @@ $(VENV)/.demo: pyproject.toml setup.cfg constraints.txt
 
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing the tools of development, once."
-	@$(UV) --editable '.[simulator,s3,dev]'
+	@$(UV) --editable '.[simulator,s3,dev,bench]'
 	@touch $@
 
 $(OLDEST)/.dev: $(VENV)/.demo constraints-oldest.txt

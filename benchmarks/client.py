@@ -1,0 +1,159 @@
+"""The process that waits: runs one scenario and prints its rows, one JSON object a line."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.clock import Clock, install
+
+if __name__ == "__main__":
+    CLOCK = Clock.read(sys.argv[1])
+    install(CLOCK)  # before anything else is imported
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benchmarks.batches import affordable, batch, spread
+from benchmarks.durations import Job, Mix
+from benchmarks.lone import lone
+from benchmarks.memory import weigh
+from benchmarks.meters import idle_share
+from benchmarks.peers import ours
+from benchmarks.peers.base import Peer
+from benchmarks.peers.table import PEERS
+from benchmarks.rows import Row
+from benchmarks.scenarios import FOREIGN, Scenario
+from benchmarks.server import Kling
+from benchmarks.waits import wait_for
+from benchmarks.windows import window
+
+#: A mapped task's instances start so long after each other.
+SECONDS_BETWEEN_SUBMITS = 0.25
+#: Others need no long warming up.
+WARM_SECONDS, WINDOW_SECONDS = 10.0, 40.0
+WORKERS_LOOKED_AT = 5
+
+
+class Client:
+    """Runs a scenario.
+
+    :param scenario: what.
+    :param clock: its clock.
+    :param seed: of the durations.
+    """
+
+    def __init__(self, scenario: Scenario, clock: Clock, seed: int):
+        self._scenario, self._clock, self._seed = scenario, clock, seed
+        self._connections = 0
+        self._heart_share = 0.0
+
+    async def run(self) -> None:
+        """Run all peers, and print a row for each."""
+        scenario = self._scenario
+        if scenario.kind == "window":
+            self._heart_share = await idle_share()
+        lag = None
+        for name in scenario.peers:
+            rows = await self._rows(name, None)
+            if PEERS[name].is_ours:
+                lag = rows[-1].lag
+            _print(rows)
+        if lag:
+            for name in scenario.at_same_lag:
+                _print(await self._rows(name, 2 * lag))
+
+    async def _rows(self, name: str, interval: float | None) -> list[Row]:
+        scenario, peer = self._scenario, PEERS[name]
+        alone = scenario.kind == "lone"
+        row = Row(
+            scenario.name, name, 1 if alone else scenario.waits, scale=scenario.scale, account=scenario.title
+        )
+        row.is_same_lag = interval is not None
+        with self._kling() as kling:
+            await self._warm_up(kling, peer)
+            conn_id = self._connection(kling)
+            if alone and peer.is_ours:
+                rows = await self._lone(kling, conn_id, row)
+            elif scenario.kind in ("lone", "batch"):
+                # As many lone ones side by side as do not disturb each other.
+                most = affordable(peer, scenario, interval) if alone else scenario.waits
+                jobs = self._mix().new(most)
+                if scenario.kind == "batch":
+                    jobs = spread(jobs, min(SECONDS_BETWEEN_SUBMITS * len(jobs), self._mix().mean / 4))
+                rows = [await batch(row, kling, peer, jobs, conn_id, interval)]
+            elif scenario.kind == "memory":
+                rows = [await weigh(row, kling, peer, self._mix(), conn_id)]
+            else:
+                is_short = not peer.is_ours
+                rows = [
+                    await window(
+                        row, kling, peer, self._mix(), conn_id,
+                        heart_share=self._heart_share,
+                        warm=min(WARM_SECONDS, scenario.warm) if is_short else scenario.warm,
+                        seconds=min(WINDOW_SECONDS, scenario.seconds) if is_short else scenario.seconds,
+                        interval=interval,
+                    )
+                ]  # fmt: skip
+            if peer.is_ours and scenario.kind != "memory":
+                fresh = kling.book(
+                    [Job(one, 300) for one in scenario.medians for _ in range(WORKERS_LOOKED_AT)]
+                )
+                asked = await ours.requests_of_the_worker(kling, self._connection(kling), fresh)
+                for one in rows:
+                    one.worker_requests, one.requests = asked, (one.requests or 0) + asked
+        return rows
+
+    async def _lone(self, kling: Kling, conn_id: str, row: Row) -> list[Row]:
+        """Fresh, while it learns, and when it has learned."""
+        scenario, mix = self._scenario, self._mix()
+        names = {"": 1, " (learning)": scenario.lessons, " (learned)": 1}
+        rows = [
+            Row(f"{row.scenario}{name}", row.peer, waits, scale=row.scale, account=row.account)
+            for name, waits in names.items()
+        ]
+        rounds = [[mix.new(count) for _ in range(scenario.waits)] for count in names.values()]
+        return await lone(rows, kling, PEERS[row.peer], rounds, conn_id)
+
+    async def _warm_up(self, kling: Kling, peer: Peer) -> None:
+        """Let it wait for what is over already: what it imports and opens is not what a wait costs."""
+        async with peer.open(kling, self._connection(kling), peer.interval) as waiter:
+            await wait_for(waiter, kling.book([Job("image2video", 1, age=100)])[0])
+
+    def _mix(self) -> Mix:
+        """The same jobs for every peer."""
+        return Mix(self._scenario.medians, self._scenario.sigma, self._seed)
+
+    @contextmanager
+    def _kling(self) -> Iterator[Kling]:
+        scenario = self._scenario
+        sees = scenario.account != "hidden"
+        with Kling(self._clock, list_order=scenario.order, tasks_see_classic=sees) as kling:
+            if scenario.is_shared:
+                kling.foreign(*FOREIGN)
+            yield kling
+
+    def _connection(self, kling: Kling) -> str:
+        """One that nothing was learned on."""
+        self._connections += 1
+        conn_id = f"bench_{self._connections}"
+        kling.connect(conn_id, signed=self._scenario.account == "lists")
+        return conn_id
+
+
+def _print(rows: list[Row]) -> None:
+    for row in rows:
+        print(json.dumps(row.to_dict()), flush=True)
+
+
+def main(clock: Clock) -> None:
+    """Run the scenario of the command line: clock, scenario, seed."""
+    logging.basicConfig(level=os.environ.get("BENCH_LOG", "ERROR"), stream=sys.stderr)
+    asyncio.run(Client(Scenario.read(sys.argv[2]), clock, int(sys.argv[3])).run())
+
+
+if __name__ == "__main__":
+    main(CLOCK)

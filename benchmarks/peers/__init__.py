@@ -1,0 +1,1 @@
+"""Who waits: this package, and the others."""

@@ -1,0 +1,144 @@
+"""A steady state in real time: so many waits of all ages, a new one for each that ends, measured for a minute or two.
+
+Nobody's clock is changed, so that CPU and the lag of the event loop are what they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from benchmarks.batches import computed
+from benchmarks.durations import Job, Mix
+from benchmarks.meters import measured, percentile, resident_bytes
+from benchmarks.peers.base import Peer, Waiter
+from benchmarks.rows import Row
+from benchmarks.server import Booked, Kling
+from benchmarks.waits import Ended, note_ends, wait_for
+
+#: More than this and the simulator would be the one who is measured.
+MOST_REQUESTS_PER_SECOND = 400.0
+#: New tasks are submitted so often.
+SUBMIT_SECONDS = 1.0
+#: Who still waits so long after the end, and after an interval, is lost.
+OVERDUE_SECONDS = 90.0
+
+
+@dataclass
+class _Stream:
+    """Waits that never get fewer."""
+
+    kling: Kling
+    waiter: Waiter
+    mix: Mix
+    ended: list[Ended] = field(default_factory=list)
+    own_cpu: float = 0.0
+    waiting: dict[asyncio.Task[None], Booked] = field(default_factory=dict)
+    _due: int = 0
+
+    def begin(self, tasks: Sequence[Booked]) -> None:
+        """Begin to wait for tasks."""
+        for task in tasks:
+            wait = asyncio.create_task(self._wait(task))
+            self.waiting[wait] = task
+            wait.add_done_callback(self.waiting.pop)
+
+    async def keep_full(self) -> None:
+        """Submit as many as have ended, once a second."""
+        while True:
+            await asyncio.sleep(SUBMIT_SECONDS)
+            jobs, self._due = self.mix.new(self._due), 0
+            if jobs:
+                self.begin(await asyncio.to_thread(self._book, jobs))
+
+    async def stop(self) -> None:
+        """Cancel all that still wait."""
+        waits = list(self.waiting)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+    def _book(self, jobs: Sequence[Job]) -> list[Booked]:
+        start = time.thread_time()
+        tasks = self.kling.book(jobs)
+        self.own_cpu += time.thread_time() - start
+        return tasks
+
+    async def _wait(self, task: Booked) -> None:
+        self.ended.append(await wait_for(self.waiter, task))
+        self._due += 1
+
+
+async def window(
+    row: Row,
+    kling: Kling,
+    peer: Peer,
+    mix: Mix,
+    conn_id: str,
+    *,
+    heart_share: float,
+    warm: float,
+    seconds: float,
+    interval: float | None = None,
+) -> Row:
+    """Fill a row.
+
+    :param mix: draws the jobs.
+    :param heart_share: what the heart alone uses of a core.
+    :param warm: seconds until measuring begins: at first all waits ask at once, as after a triggerer's restart.
+    :param seconds: how long is measured.
+    :param interval: instead of the peer's own.
+    """
+    every = peer.interval if interval is None else interval
+    row.interval = every or None
+    if peer.rate(row.waits, every) > MOST_REQUESTS_PER_SECOND or row.waits > peer.most:
+        return computed(row, mix.new(1000), every, peer)
+    base = resident_bytes()
+    async with _streaming(kling, peer, mix, row.waits, conn_id, every) as stream:
+        async with measured(heart=True, heart_share=heart_share) as first:
+            await asyncio.sleep(warm)
+        await _measure(row, stream, heart_share, seconds)
+        row.rss_kb = max(0.0, (resident_bytes() - base) / row.waits / 1024)
+    row.details["loop_max_ms_at_start"] = 1000 * max(first.late, default=0.0)
+    row.details["cpu_seconds_at_start"] = first.cpu
+    return row
+
+
+async def _measure(row: Row, stream: _Stream, heart_share: float, seconds: float) -> None:
+    kling, mix = stream.kling, stream.mix
+    before, already, own_before = sum(kling.requests().values()), len(stream.ended), stream.own_cpu
+    async with measured(heart=True, heart_share=heart_share) as meter:
+        await asyncio.sleep(seconds)
+        meter.foreign_cpu = stream.own_cpu - own_before
+    requests = sum(kling.requests().values()) - before
+    # By Little's law so many end on average; how many did in this minute is chance.
+    ends = row.waits * meter.seconds / mix.mean
+    note_ends(row, stream.ended[already:])
+    row.requests, row.cpu_ms = requests / ends, 1000 * meter.cpu / ends
+    row.core_percent = 100 * meter.cpu / meter.seconds
+    row.loop_p99_ms = 1000 * (percentile(meter.late, 0.99) or 0.0)
+    row.loop_max_ms = 1000 * max(meter.late)
+    row.details["requests_per_second"] = requests / meter.seconds
+    row.details["seconds"] = meter.seconds
+    overdue = time.time() - OVERDUE_SECONDS - (row.interval or 0)
+    row.lost += sum(task.ends_at < overdue for task in stream.waiting.values())
+
+
+@asynccontextmanager
+async def _streaming(
+    kling: Kling, peer: Peer, mix: Mix, waits: int, conn_id: str, every: float
+) -> AsyncIterator[_Stream]:
+    async with peer.open(kling, conn_id, every) as waiter:
+        stream = _Stream(kling, waiter, mix)
+        stream.begin(kling.book(mix.under_way(waits)))
+        filling = asyncio.create_task(stream.keep_full())
+        try:
+            yield stream
+        finally:
+            filling.cancel()
+            with suppress(asyncio.CancelledError):
+                await filling
+            await stream.stop()

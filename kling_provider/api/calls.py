@@ -6,13 +6,14 @@ Sync and async hooks run the same :class:`Call` values; nothing about Kling is w
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from kling_provider.api.billing import MAX_ROWS, BillingPage, billing_body, billing_path, decode_page
-from kling_provider.api.decoding import decode_answer
+from kling_provider.api.decoding import decode_answer, decode_told_anew
 from kling_provider.api.dialects import external_id_in
 from kling_provider.api.endpoints import (
     ENDPOINTS,
@@ -24,8 +25,9 @@ from kling_provider.api.endpoints import (
     path_segment,
 )
 from kling_provider.api.errors import ApiFailure, InvalidRequest, shorten, show, unreadable
+from kling_provider.api.list_walk import ListPage
 from kling_provider.api.replies import Envelope
-from kling_provider.api.tasks import KlingTask
+from kling_provider.api.tasks import KlingTask, read_time
 
 T = TypeVar("T")
 #: By these ``GET /tasks`` tells of single tasks.
@@ -188,14 +190,34 @@ class Routes:
             only_reads=True,
         )
 
-    def tell_many(self, task_ids: Sequence[str]) -> Call[tuple[str, ...]]:
-        """Ask the new dialect for many tasks at once; gives the ids it tells of. API keys only."""
+    def ask_many(self, rows: Mapping[str, Endpoint]) -> Call[dict[str, KlingTask]]:
+        """Ask the new dialect for many tasks at once; gives those it tells of, by id. API keys only.
+
+        :param rows: the endpoint of each task that is asked for, by task id.
+        """
         return Call(
             "GET",
             self.prefix + TASKS_PATH,
-            lambda envelope: tuple(str(item.get("id")) for item in _objects(envelope)),
-            f"Asking for {len(task_ids)} tasks at once",
-            params={"task_ids": ",".join(check_id(task_id) for task_id in task_ids)},
+            lambda envelope: _ours(envelope, decode_told_anew, "id", rows),
+            f"Asking for {len(rows)} tasks at once",
+            params={"task_ids": ",".join(check_id(task_id) for task_id in rows)},
+        )
+
+    def list_ours(self, endpoint: Endpoint, page: int, ours: Container[str]) -> Call[ListPage]:
+        """Ask for one of the largest pages of the account's tasks (classic dialect), and read only ours.
+
+        :param endpoint: whose list.
+        :param page: 1 to 1000.
+        :param ours: the task ids that are read.
+        """
+        check_page(page, MAX_PAGE_SIZE)
+        return Call(
+            "GET",
+            self.prefix + endpoint.list_path,
+            lambda envelope: _page_of_list(envelope, endpoint, ours),
+            f"Looking for tasks in the list of {endpoint.name}",
+            params={"pageNum": page, "pageSize": MAX_PAGE_SIZE},
+            endpoint=endpoint.name,
         )
 
     def account_costs(self, start: datetime, end: datetime, pack: str | None = None) -> Call[dict[str, Any]]:
@@ -245,16 +267,47 @@ def _same_task(task: KlingTask, task_id: str) -> KlingTask:
 
 
 def _tasks(envelope: Envelope, items: object, endpoint: Endpoint) -> list[KlingTask]:
-    if not isinstance(items, list):
-        text = f"a {type(items).__name__} where a list of tasks was due: {shorten(items)}"
-        raise unreadable(text, envelope.request_id)
     tasks = []
-    for item in items:
+    for item in _listed(items, envelope.request_id):
         try:
             tasks.append(decode_answer(endpoint, item, envelope.request_id))
         except ApiFailure as error:  # one odd task of the account must not hide the others
             log.warning("A task of the list is left out: %s", error)
     return tasks
+
+
+def _listed(items: object, request_id: str | None) -> list[Any]:
+    if not isinstance(items, list):
+        text = f"a {type(items).__name__} where a list of tasks was due: {shorten(items)}"
+        raise unreadable(text, request_id)
+    return items
+
+
+def _ours(
+    envelope: Envelope,
+    decode: Callable[[Endpoint, object, str | None], KlingTask],
+    id_name: str,
+    rows: Mapping[str, Endpoint],
+) -> dict[str, KlingTask]:
+    """Those of the tasks that are ours and can be read; an odd one is better asked for alone."""
+    tasks = {}
+    for item in _listed(envelope.data, envelope.request_id):
+        task_id = str(item.get(id_name)) if isinstance(item, Mapping) else ""
+        if row := rows.get(task_id):
+            with suppress(ApiFailure):
+                tasks[task_id] = decode(row, item, envelope.request_id)
+    return tasks
+
+
+def _page_of_list(envelope: Envelope, endpoint: Endpoint, ours: Container[str]) -> ListPage:
+    items = [item for item in _listed(envelope.data, envelope.request_id) if isinstance(item, Mapping)]
+    ids = [str(item.get("task_id")) for item in items]
+    times = [read_time(item.get("created_at")) for item in items]
+    return ListPage(
+        _ours(envelope, decode_answer, "task_id", {one: endpoint for one in ids if one in ours}),
+        tuple(time.timestamp() for time in times if time is not None),
+        (ids[0], ids[-1], len(ids)) if ids else ("", "", 0),
+    )
 
 
 def _page(envelope: Envelope) -> TaskPage:
@@ -266,13 +319,6 @@ def _page(envelope: Envelope) -> TaskPage:
 def _tasks_or_data(envelope: Envelope, endpoint: Endpoint) -> Any:
     """Lists of tasks are decoded; what is told of the account stays as it is."""
     return _tasks(envelope, envelope.data, endpoint) if isinstance(envelope.data, list) else envelope.data
-
-
-def _objects(envelope: Envelope) -> list[Mapping[str, Any]]:
-    items = envelope.data if isinstance(envelope.data, list) else None
-    if items is None or not all(isinstance(item, Mapping) for item in items):
-        raise unreadable(f"{shorten(envelope.data)} where a list of tasks was due", envelope.request_id)
-    return items
 
 
 def _object(envelope: Envelope) -> dict[str, Any]:

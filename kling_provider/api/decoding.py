@@ -60,7 +60,7 @@ def decode_answer(row: Endpoint, data: object, request_id: str | None) -> KlingT
             text = "Kling knows no such task (an empty list)"
             raise ApiFailure(Failure(Reaction.NOT_FOUND, text, 0, 200, request_id))
         data = data[0]
-    return _decode_new(data, row.name, request_id)
+    return decode_told_anew(row, data, request_id)
 
 
 def _is_other_than_a_task(data: object) -> bool:
@@ -95,7 +95,14 @@ def decode_task(data: object, endpoint: str, request_id: str | None) -> KlingTas
     return _with_result(task, told)
 
 
-def _decode_new(data: object, endpoint: str, request_id: str | None) -> KlingTask:
+def decode_told_anew(row: Endpoint, data: object, request_id: str | None) -> KlingTask:
+    """Read one task object of the new dialect, which may tell of a classic task too.
+
+    :param row: the endpoint it was made with.
+    :param data: the object.
+    :param request_id: of the answer.
+    :raises ApiFailure: unreadable, if it is not a task, or a success without a result.
+    """
     told, task_id = _object_with_id(data, "id", request_id)
     outputs = _items(told, "outputs", request_id)
     sorted_out = {f"{kind}s": [item for item in outputs if item.get("type") == kind] for kind in _KINDS}
@@ -103,7 +110,7 @@ def _decode_new(data: object, endpoint: str, request_id: str | None) -> KlingTas
     amounts = [amount for bill in bills if (amount := read_decimal(bill.get("amount"))) is not None]
     task = KlingTask(
         task_id=task_id,
-        endpoint=endpoint,
+        endpoint=row.name,
         status=_status(told.get("status")),
         status_message=str(told.get("message") or ""),
         external_task_id=_text(told.get("external_id")),

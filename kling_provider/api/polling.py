@@ -75,7 +75,23 @@ class TaskPoller:
     :param random: a number from 0 to 1, for the jitter.
     :param answered: whether this wait was answered before, by another process.
     :param believed_after: so many refusals in a row are believed.
+    :param gap: seconds until the next ask of a running task at a time (epoch seconds); never less than
+        ``poke_interval``. By default that.
     """
+
+    __slots__ = (
+        "_answered",
+        "_auth_failing_since",
+        "_believed_after",
+        "_deadline",
+        "_failures_in_a_row",
+        "_gap",
+        "_poke_interval",
+        "_random",
+        "_refusals_in_a_row",
+        "_task",
+        "_visible_by",
+    )
 
     def __init__(
         self,
@@ -86,6 +102,7 @@ class TaskPoller:
         random: Callable[[], float],
         answered: bool = False,
         believed_after: int = BELIEVED_AFTER,
+        gap: Callable[[KlingTask, float], float] | None = None,
     ):
         self._poke_interval = poke_interval
         self._deadline = deadline
@@ -94,6 +111,7 @@ class TaskPoller:
         self._task: KlingTask | None = None
         self._answered = answered
         self._believed_after = believed_after
+        self._gap = gap
         self._failures_in_a_row = 0
         self._refusals_in_a_row = 0
         self._auth_failing_since: float | None = None
@@ -116,7 +134,8 @@ class TaskPoller:
         self._task = task
         if task.is_terminal:
             return Finished(task)
-        return self._again(self._poke_interval, now, None)
+        gap = self._gap(task, now) if self._gap else 0.0
+        return self._again(max(self._poke_interval, gap), now, None)
 
     def on_failure(self, failure: Failure, now: float) -> Decision:
         """Take note of an ask that failed at ``now`` (epoch seconds)."""

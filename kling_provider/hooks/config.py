@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from kling_provider.api.auth import Bearer, Credentials, KeyPair
+from kling_provider.api.budget import DEFAULT_REQUESTS_PER_SECOND
 from kling_provider.api.calls import Routes
 from kling_provider.api.endpoints import Dialect, Endpoint, ExternalIdUse
 from kling_provider.api.errors import show
@@ -45,6 +46,9 @@ _KLING_EXTRAS = frozenset(
         "result_hosts",
         "allow_http",
         "picture_limits",
+        "triggerers",
+        "requests_per_second",
+        "typical_seconds",
     }
 )
 #: Extras the HTTP provider understands; they go to its session unchanged.
@@ -84,6 +88,10 @@ class KlingConfig:
     :param result_hosts: private hosts that results may be fetched from.
     :param pictures: limits of picture inputs.
     :param sounds: limits of sound inputs.
+    :param triggerers: how many triggerers share ``requests_per_second``.
+    :param requests_per_second: what all that wait may ask, in all triggerers together.
+    :param typical_seconds: how long tasks take here, per endpoint or for all (``*``), where it is not what the
+        endpoint table says.
     :param http_extras: proxies (per scheme), verify, cert, trust_env, as the HTTP provider takes them.
     """
 
@@ -101,6 +109,9 @@ class KlingConfig:
     result_hosts: tuple[str, ...] = ()
     pictures: PictureLimits = PictureLimits()
     sounds: SoundLimits = SoundLimits()
+    triggerers: int = 1
+    requests_per_second: float = DEFAULT_REQUESTS_PER_SECOND
+    typical_seconds: Mapping[str, float] = field(default_factory=dict)
     http_extras: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def external_id_for(self, endpoint: Endpoint) -> ExternalIdUse:
@@ -212,6 +223,9 @@ def _read(conn_id: str, conn: ConnectionLike, extra: Mapping[str, Any]) -> Kling
         result_hosts=_texts(extra, "result_hosts"),
         sounds=gateway.sounds,
         pictures=_limits(gateway.pictures, _plain(extra.get("picture_limits", {}))),
+        triggerers=int(_above_zero(extra, "triggerers", 1, 1000, whole=True)),
+        requests_per_second=_above_zero(extra, "requests_per_second", DEFAULT_REQUESTS_PER_SECOND, 1000),
+        typical_seconds=_typical_seconds(extra.get("typical_seconds")),
         http_extras=_http_extras(extra),
     )
 
@@ -342,6 +356,33 @@ def _limits(limits: PictureLimits, overrides: object) -> PictureLimits:
     except (TypeError, ValueError):
         names = ", ".join(PictureLimits.__dataclass_fields__)
         raise ValueError(f"extra picture_limits={show(overrides, 60)}: use numbers for {names}.")
+
+
+def _above_zero(
+    extra: Mapping[str, Any], name: str, default: float, most: float, *, whole: bool = False
+) -> float:
+    value = extra.get(name, default)
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = 0.0
+    if isinstance(value, bool) or not 0 < number <= most or (whole and not number.is_integer()):
+        kind = "a whole number from 1" if whole else "a number above 0 and"
+        raise ValueError(f"extra {name}={show(value, 40)}: use {kind} up to {most:g}.")
+    return number
+
+
+def _typical_seconds(value: object) -> dict[str, float]:
+    plain = _plain(value)
+    table = plain if isinstance(plain, Mapping) else {} if plain is None else {"*": plain}
+    try:
+        return {
+            str(name): _above_zero({str(name): item}, str(name), 0, 7 * 86400) for name, item in table.items()
+        }
+    except ValueError:
+        raise ValueError(
+            f"extra typical_seconds={show(value, 60)}: use seconds for all, or an object with some per endpoint."
+        )
 
 
 def _number(value: object) -> Any:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kling_provider.api.calls import Call
-from kling_provider.api.endpoints import Endpoint, check_id
+from kling_provider.api.endpoints import ENDPOINTS, Endpoint, check_id
 from kling_provider.api.errors import ApiFailure, Failure, InvalidRequest, Reaction
 from kling_provider.api.tasks import KlingTask
 from kling_provider.probe.seen import Answer, Batch, Free
@@ -86,7 +86,7 @@ def _batch(hook: KlingHook, known: Sequence[str]) -> Batch:
         made_up = [str(10**17 + number) for number in range(size)]  # unknown ids are passed over
         ids = [*known, *made_up][:size]
         try:
-            told = hook.send(hook.config.routes.tell_many(ids), attempts=2)
+            told = hook.send(hook.config.routes.ask_many(dict.fromkeys(ids, ENDPOINTS["tasks"])), attempts=2)
         except ApiFailure as error:
             return Batch(largest, size, error.failure, sees_classic)
         largest = size

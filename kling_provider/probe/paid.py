@@ -202,7 +202,7 @@ class _Purchase:
         if self._free.batch.sees_classic is not None or not self._free.batch.largest:
             return paid
         try:
-            told = self._hook.send(self._routes.tell_many([task.task_id]))
+            told = self._hook.send(self._routes.ask_many({task.task_id: self._plan.endpoint}))
         except ApiFailure:
             return paid
         return replace(paid, sees_new=task.task_id in told)

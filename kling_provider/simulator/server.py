@@ -161,14 +161,17 @@ class SimulatorServer:
         :param auth: ``key`` or, for the JWT, ``pair``.
         :param extra: further extras of the connection.
         """
-        return connection_json(self.url, self.account, gateway, auth, self._with_trust(extra))
+        return connection_json(self.url, self.account, gateway, auth, {**self._extra(), **extra})
 
     def connection_uri(self, gateway: str = "official", *, auth: Auth = "key", **extra: Any) -> str:
         """The same as a URI."""
-        return connection_uri(self.url, self.account, gateway, auth, self._with_trust(extra))
+        return connection_uri(self.url, self.account, gateway, auth, {**self._extra(), **extra})
 
-    def _with_trust(self, extra: dict[str, Any]) -> dict[str, Any]:
-        return extra if self.certificate is None else {"verify": self.certificate, **extra}
+    def _extra(self) -> dict[str, Any]:
+        """What a connection should know about this Kling: its certificate, and that it is faster than the vendor's."""
+        extra: dict[str, Any] = {} if self.certificate is None else {"verify": self.certificate}
+        usual = self.simulation.settings.usual_seconds
+        return extra if usual is None else {**extra, "typical_seconds": usual}
 
     # --- a hand on it -----------------------------------------------------------------------------
 

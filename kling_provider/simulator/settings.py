@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kling_provider.api.endpoints import ENDPOINTS
+
 Seconds = Annotated[float, Field(ge=0)]
 
 
@@ -94,6 +96,15 @@ class Settings(Knobs):
     def units_of(self, pack: str) -> Decimal | None:
         """What a pack has in all, None where it is never used up."""
         return self.image_units if pack == "image" else self.balance_units
+
+    @property
+    def usual_seconds(self) -> float | None:
+        """How long a task takes in real seconds, if it is not as long as the vendor's."""
+        told = self.task_seconds
+        if told is None and self.speed == 1:
+            return None
+        usual = ENDPOINTS["image2video"].typical_seconds if told is None or isinstance(told, dict) else told
+        return max(0.1, round(usual / self.speed, 2))
 
 
 class Script(Knobs):

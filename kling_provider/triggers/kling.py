@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -13,7 +12,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from kling_provider.api.endpoints import endpoint_for
-from kling_provider.api.polling import NOT_FOUND_GRACE_SECONDS, Decision, Finished, TaskPoller, Wait
+from kling_provider.api.polling import Decision, Finished
 from kling_provider.api.pricing import usd_of
 from kling_provider.triggers.slots import task_finished
 from kling_provider.waiting import event_of
@@ -40,6 +39,8 @@ class KlingTaskTrigger(BaseTrigger):
     :param external_task_id: the id Kling's echo must show, if one is known; handed on to the worker.
     :param units: what it is expected to cost, for the message when it is killed.
     :param slots: how many slots of the account it holds; a result with pictures tells it better.
+    :param profile: what its time depends on, as ``pace.profile_of`` names it; empty: the endpoint alone.
+    :param booked_at: epoch seconds when it was submitted, by our clock, if known.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class KlingTaskTrigger(BaseTrigger):
         external_task_id: str | None = None,
         units: str | None = None,
         slots: int = 1,
+        profile: str = "",
+        booked_at: float | None = None,
     ):
         super().__init__()  # type: ignore[no-untyped-call]
         self.arguments: dict[str, Any] = {
@@ -65,6 +68,8 @@ class KlingTaskTrigger(BaseTrigger):
             "external_task_id": external_task_id,
             "units": units,
             "slots": slots,
+            "profile": profile,
+            "booked_at": booked_at,
         }
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -83,28 +88,28 @@ class KlingTaskTrigger(BaseTrigger):
         log.warning("%s", kill_message(self.arguments["task_id"], self.arguments["endpoint"], units))
 
     async def _wait(self) -> Decision:
-        from kling_provider.hooks.kling import KlingAsyncHook
+        from kling_provider.triggers.watch import Watch
+        from kling_provider.triggers.watcher import watcher_for
 
         told = self.arguments
-        poller = TaskPoller(
+        watcher, row = watcher_for(told["kling_conn_id"]), endpoint_for(told["endpoint"])
+        watch = Watch(
+            task_id=told["task_id"],
+            row=row,
+            durations=watcher.durations,
             poke_interval=told["poke_interval"],
-            deadline=lambda _: float(told["deadline"]),
-            visible_by=told["asked_at"] + NOT_FOUND_GRACE_SECONDS,
-            random=random.random,
-            answered=True,
+            earliest=told["asked_at"] + max(told["poke_interval"], FIRST_ASK_AFTER_SECONDS),
+            deadline=told["deadline"],
+            asked_at=told["asked_at"],
+            profile=told["profile"],
+            booked_at=told["booked_at"],
         )
-        first = told["asked_at"] + max(told["poke_interval"], FIRST_ASK_AFTER_SECONDS)
-        await asyncio.sleep(max(0.0, min(first, told["deadline"]) - time.time()))
-        async with KlingAsyncHook(told["kling_conn_id"], attempts=1) as hook:
-            while True:
-                decision = await hook.poll_once(poller, told["task_id"], told["endpoint"])
-                if not isinstance(decision, Wait):
-                    if isinstance(decision, Finished):
-                        pack = endpoint_for(told["endpoint"]).slots
-                        freed = len(decision.task.images) or told["slots"]
-                        task_finished(told["kling_conn_id"], pack, freed)
-                    return decision
-                await asyncio.sleep(decision.seconds)
+        decision = await watcher.wait(watch)
+        if isinstance(decision, Finished):
+            task_finished(told["kling_conn_id"], row.slots, len(decision.task.images) or told["slots"])
+        # Others' questions may have brought the answer early.
+        await asyncio.sleep(max(0.0, told["asked_at"] + FIRST_ASK_AFTER_SECONDS - time.time()))
+        return decision
 
 
 class KlingPauseTrigger(BaseTrigger):

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import logging
 import random
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from kling_provider.api.slots import SlotQueue, Waiter
+from kling_provider.triggers.background import Background, PerLoop
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +24,6 @@ FIRST_EVENT_AFTER_SECONDS = 10.0
 LONGEST_RATE_PAUSE_SECONDS = 60.0
 #: The line is looked at this often at least: the clock may be set anew while it sleeps.
 LONGEST_SLEEP_SECONDS = 60.0
-#: Seconds until a crashed driver starts again, doubling up to a minute.
-RESTART_AFTER_SECONDS = 1.0
-LONGEST_RESTART_SECONDS = 60.0
 
 
 class KlingSlotTrigger(BaseTrigger):
@@ -147,9 +143,9 @@ class _Line:
         self._key = (kling_conn_id, kind)
         self._futures: dict[Waiter, asyncio.Future[None]] = {}
         self._changed = asyncio.Event()
-        self._restart_after = RESTART_AFTER_SECONDS
-        self._driver: asyncio.Task[None] | None = None
-        self._start()
+        self._background = Background(
+            f"The line for {kind} slots of {kling_conn_id}", self._drive, lambda: bool(self._futures)
+        )
 
     async def wait(self, waiter: Waiter) -> None:
         """Wait for one's turn; whoever is cancelled leaves the line, and nobody else."""
@@ -158,6 +154,7 @@ class _Line:
         try:
             self.queue.join(waiter, time.time())
             self._changed.set()
+            self._background.ensure()
             log.info(
                 "In line for a %s slot of %s: %d before this one, refused %d times so far.",
                 self._key[1],
@@ -178,57 +175,26 @@ class _Line:
         self.queue.on_finished(time.time())
         self._changed.set()
 
-    def _start(self) -> None:
-        # An empty context: else what the driver logs lands in the log of the task that came first.
-        self._driver = asyncio.get_running_loop().create_task(self._drive(), context=contextvars.Context())
-        self._driver.add_done_callback(self._ended, context=contextvars.Context())
-
     async def _drive(self) -> None:
-        while not self.queue.is_over(now := time.time()):
-            waiter, seconds = self.queue.next_release(now)
-            if waiter is None:
-                self._changed.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), min(seconds, LONGEST_SLEEP_SECONDS))
-                self._restart_after = RESTART_AFTER_SECONDS
-            elif (future := self._futures[waiter]).done():  # cancelled, and not awake yet
-                self.queue.leave(waiter)
-            else:
-                future.set_result(None)
-        _lines().pop(self._key, None)
-
-    def _ended(self, driver: asyncio.Task[None]) -> None:
-        if driver.cancelled():
-            if not self._futures:  # the loop is closing
+        try:
+            while not self.queue.is_over(now := time.time()):
+                waiter, seconds = self.queue.next_release(now)
+                if waiter is None:
+                    self._changed.clear()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._changed.wait(), min(seconds, LONGEST_SLEEP_SECONDS))
+                elif (future := self._futures[waiter]).done():  # cancelled, and not awake yet
+                    self.queue.leave(waiter)
+                else:
+                    future.set_result(None)
+        finally:
+            if not self._futures:
                 _lines().pop(self._key, None)
-                return
-        elif (error := driver.exception()) is None:
-            return
-        else:
-            log.error(
-                "The line for %s slots of %s crashed; it goes on in %g s.",
-                self._key[1],
-                self._key[0],
-                self._restart_after,
-                exc_info=error,
-            )
-        loop = driver.get_loop()
-        loop.call_later(self._restart_after, self._start, context=contextvars.Context())
-        self._restart_after = min(2 * self._restart_after, LONGEST_RESTART_SECONDS)
 
 
 #: A line keeps its loop alive while somebody waits in it; it goes when nobody does, or with a closed loop.
-_LINES: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], _Line]] = WeakKeyDictionary()
-
-
-def _lines() -> dict[tuple[str, str], _Line]:
-    """The lines of the running loop."""
-    loop = asyncio.get_running_loop()
-    if loop not in _LINES:
-        for old in [old for old in _LINES if old.is_closed()]:
-            del _LINES[old]
-        _LINES[loop] = {}
-    return _LINES[loop]
+_LINES: PerLoop[tuple[str, str], _Line] = PerLoop()
+_lines = _LINES.here
 
 
 def _line(kling_conn_id: str, kind: str) -> _Line:

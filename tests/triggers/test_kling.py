@@ -201,7 +201,7 @@ def test_the_poke_interval_is_the_smallest_gap(
     kling_simulator: SimulatorServer, kling_connection: str
 ) -> None:
     kling_simulator.next_task(outcome="stuck")
-    fire(trigger(submit(), poke_interval=0.3, deadline=time.time() + 1))
+    fire(trigger(submit(), poke_interval=0.3, deadline=time.time() + 2, booked_at=time.time() - 1))
     asks = [request.at for request in kling_simulator.requests if request.method == "GET"]
     gaps = [later - earlier for earlier, later in pairwise(asks[:-1])]  # the last one is the deadline's
     assert gaps

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from kling_provider.api.slots import SlotQueue
-from kling_provider.triggers import slots
+from kling_provider.triggers import background, slots
 from kling_provider.triggers.slots import KlingSlotTrigger, task_finished
 
 WITHIN = 20
@@ -24,7 +24,7 @@ WITHIN = 20
 @pytest.fixture(autouse=True)
 def _small_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "FIRST_EVENT_AFTER_SECONDS", 0.0)
-    monkeypatch.setattr(slots, "RESTART_AFTER_SECONDS", 0.01)
+    monkeypatch.setattr(background, "RESTART_AFTER_SECONDS", 0.01)
     monkeypatch.setattr("kling_provider.api.slots.RETURNS_WITHIN_SECONDS", 0.05)
     only_ends_count(monkeypatch)
 
@@ -216,7 +216,7 @@ async def test_it_leaves_nothing_behind() -> None:
         task_finished("kling_default", "video")
     await asyncio.gather(*waiting)
     await over()
-    assert line._driver.done()
+    assert line._background._task is None
     assert line._futures == {}
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -247,7 +247,7 @@ async def test_a_crash_of_the_driver_fails_and_forgets_nobody(
 async def test_a_driver_that_is_cancelled_starts_again() -> None:
     waiting = start()
     line = await line_of(1)
-    line._driver.cancel()
+    line._background._task.cancel()
     task_finished("kling_default", "video")
     await result(waiting)
     await over()
@@ -271,7 +271,7 @@ async def test_the_driver_logs_into_no_tasks_log(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(SlotQueue, "next_release", looking)
     handler = Whose()
-    slots.log.addHandler(handler)
+    background.log.addHandler(handler)
     try:
         whose.set("the first one's")
         waiting = start()
@@ -279,7 +279,7 @@ async def test_the_driver_logs_into_no_tasks_log(monkeypatch: pytest.MonkeyPatch
         task_finished("kling_default", "video")
         await result(waiting)
     finally:
-        slots.log.removeHandler(handler)
+        background.log.removeHandler(handler)
     assert set(seen) == {"nobody's"}
     assert len(seen) > 2
 

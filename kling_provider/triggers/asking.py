@@ -1,0 +1,258 @@
+"""How the watcher asks for tasks that are due: many at once, through a list, or one by one.
+
+Only a direct answer about a single task can fail its wait. What a batch or a list refuses, or passes over, closes
+that way for a while, and the tasks are asked for directly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from kling_provider import stats
+from kling_provider.api.auth import Bearer
+from kling_provider.api.budget import RequestBudget
+from kling_provider.api.calls import Call
+from kling_provider.api.endpoints import Endpoint
+from kling_provider.api.errors import ApiFailure, Failure, Reaction
+from kling_provider.api.list_walk import ListWalk
+from kling_provider.api.polling import LONGEST_RETRY_AFTER_SECONDS
+from kling_provider.api.tasks import KlingTask
+from kling_provider.hooks.config import KlingConfig
+from kling_provider.hooks.kling import KlingAsyncHook
+from kling_provider.triggers.routes import BatchRoute, ListRoute
+from kling_provider.triggers.watch import Watch
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+#: Requests on their way at the same time.
+MOST_AT_ONCE = 8
+#: So many single queries in a row without an answer: Kling is not there, and the rest is not tried.
+OUTAGE_AFTER = 4
+#: So many answers are handed out at once; between them, others have a turn in the event loop.
+AT_A_TIME = 50
+#: A classic task of this age is told of by every way that knows it.
+SURELY_VISIBLE_SECONDS = 30.0
+#: Kling's, or its proxy's, answer to a question that is too long.
+_TOO_LONG = (400, 413, 414)
+REJECTED = (Reaction.AUTH, Reaction.RESIGN)
+
+
+class Asking:
+    """Asks for tasks of one connection, under one budget, and remembers which ways lead somewhere.
+
+    :param kling_conn_id: Airflow connection of type ``kling``.
+    :param ours: the waits for each task id; read while asking.
+    :param told: called for each wait whose task Kling has told of.
+    :param failed: called for each wait that got no answer, or a bad one.
+    """
+
+    def __init__(
+        self,
+        kling_conn_id: str,
+        ours: Mapping[str, Sequence[Watch]],
+        told: Callable[[Watch, KlingTask], None],
+        failed: Callable[[Watch, Failure], None],
+    ):
+        self.batch_route = BatchRoute()
+        self.rejected: Failure | None = None
+        self._conn_id = kling_conn_id
+        self._ours = ours
+        self._told = told
+        self._failed = failed
+        self._budget = RequestBudget()
+        self._lists: dict[str, ListRoute] = {}
+
+    def open(self) -> None:
+        """Get ready in the running event loop."""
+        self.rejected = None
+        self._hook = KlingAsyncHook(self._conn_id, attempts=1)
+        self._at_once = asyncio.Semaphore(MOST_AT_ONCE)
+
+    async def close(self) -> None:
+        """Let go of everything that belongs to the event loop."""
+        hook = self._hook
+        del self._hook, self._at_once
+        await hook.close()
+
+    async def config(self) -> KlingConfig:
+        """The connection.
+
+        :raises Exception: whatever a secrets backend raises.
+        """
+        config = await self._hook.get_config()
+        self._budget.per_second = config.requests_per_second / config.triggerers
+        return config
+
+    async def read_anew(self) -> None:
+        """Read the connection anew before the next question: a key may have been replaced."""
+        await self._hook.close()
+
+    def may_batch(self, config: KlingConfig, watch: Watch) -> bool:
+        """Whether ``GET /tasks`` may tell of a task."""
+        if not (watch.in_batch and self.batch_route.is_open(time.time())):
+            return False
+        if watch.row.dialect == "new":
+            return True
+        speaks_new = config.gateway.has_new_dialect and isinstance(config.credentials, Bearer)
+        return speaks_new and self.batch_route.tells_classic is not False
+
+    def may_list(self, watch: Watch) -> bool:
+        """Whether the list of the task's endpoint may tell of it at a fair price."""
+        route = self._lists.get(watch.row.name)
+        return watch.in_list and (route is None or route.is_open(time.time()))
+
+    # --- the three ways ---------------------------------------------------------------------------
+
+    async def by_batch(self, config: KlingConfig, due: Sequence[Watch], riders: Sequence[Watch]) -> None:
+        """Ask for many at once.
+
+        :param due: must be told of, or are asked for directly.
+        :param riders: fill up the last batch.
+        """
+        limit = self.batch_route.limit
+        everybody = [*due, *riders[: -len(due) % limit]]
+        batches = [everybody[first : first + limit] for first in range(0, len(everybody), limit)]
+        if self.batch_route.tells_classic is None and any(one.row.dialect == "classic" for one in due):
+            await self._one_batch(config, batches[0])  # the others learn from it, in the next round
+            return
+        await asyncio.gather(*(self._one_batch(config, batch) for batch in batches))
+
+    async def _one_batch(self, config: KlingConfig, batch: Sequence[Watch]) -> None:
+        rows = {watch.task_id: watch.row for watch in batch}
+        if len(rows) == 1:
+            await self.singly(config, batch)
+            return
+        try:
+            tasks = await self._send(config.routes.ask_many(rows), "batch")
+        except ApiFailure as error:
+            failure = error.failure
+            if failure.is_transient:
+                self._fail_all(batch, failure)
+            elif failure.http_status in _TOO_LONG and failure.reaction not in REJECTED:
+                self.batch_route.on_too_many(len(rows))
+                middle = (len(batch) + 1) // 2
+                for half in (batch[:middle], batch[middle:]):
+                    await self._one_batch(config, half)
+                if any(not watch.in_batch for watch in batch):  # it was one of the ids, not their number
+                    self.batch_route.forget_limit()
+            else:
+                log.info(
+                    "%s: GET /tasks is refused (%s); tasks are asked for otherwise.", self._conn_id, error
+                )
+                self.batch_route.on_refused(time.time())
+                await self.singly(config, batch)
+            return
+        self.batch_route.on_answer(len(rows))
+        await self._tell(tasks)
+        missed = [watch for watch in batch if watch.task_id not in tasks]
+        self._learn_classic(batch, tasks)
+        if self.batch_route.tells_classic is False:
+            missed = [
+                watch for watch in missed if watch.row.dialect == "new"
+            ]  # the next round has other ways
+        for watch in await self.singly(config, [watch for watch in missed if watch.due_at <= time.time()]):
+            watch.in_batch = watch.row.dialect == "new"
+
+    def _learn_classic(self, batch: Sequence[Watch], tasks: Mapping[str, KlingTask]) -> None:
+        classic = [watch for watch in batch if watch.row.dialect == "classic"]
+        if any(watch.task_id in tasks for watch in classic):
+            self.batch_route.tells_classic = True
+        elif self.batch_route.tells_classic is None and any(
+            watch.task or time.time() - watch.asked_at > SURELY_VISIBLE_SECONDS for watch in classic
+        ):
+            log.info("%s: GET /tasks does not tell of classic tasks; their lists are read.", self._conn_id)
+            self.batch_route.tells_classic = False
+
+    async def by_list(self, config: KlingConfig, row: Endpoint, due: Sequence[Watch]) -> None:
+        """Look for tasks in the list of their endpoint, and ask directly for those it passes over."""
+        route = self._lists.setdefault(row.name, ListRoute())
+        walk = ListWalk({watch.task_id: watch.span for watch in due}, route.memory)
+        seen: set[str] = set()
+        while (number := walk.next_page()) is not None:
+            try:
+                page = await self._send(config.routes.list_ours(row, number, self._ours), "list")
+            except ApiFailure as error:
+                rest = [watch for watch in due if watch.task_id not in seen]
+                if error.failure.is_transient:
+                    self._fail_all(rest, error.failure)
+                    return
+                log.info("%s: the list of %s is refused (%s).", self._conn_id, row.name, error)
+                route.on_refused(time.time())
+                break
+            walk.on_page(number, page)
+            seen |= page.told.keys()
+            await self._tell(page.told)
+        else:
+            route.on_walked(time.time())
+        for watch in await self.singly(config, [watch for watch in due if watch.task_id not in seen]):
+            watch.list_misses += 1
+
+    async def singly(self, config: KlingConfig, due: Sequence[Watch]) -> list[Watch]:
+        """Ask for tasks one by one; gives those that Kling told of."""
+        told: set[str] = set()
+        silent = 0
+
+        async def ask(watch: Watch) -> None:
+            nonlocal silent
+            if self.rejected is not None or silent >= OUTAGE_AFTER or watch.is_over:
+                return
+            try:
+                task = await self._send(config.routes.get_task(watch.row, watch.task_id), "single")
+            except ApiFailure as error:
+                failure = error.failure.of_a_query()
+                silent = silent + 1 if failure.is_transient else 0
+                if failure.reaction in REJECTED:
+                    self.rejected = failure
+                elif failure.http_status in _TOO_LONG:
+                    watch.in_batch = False  # maybe it was its id that made a batch fail
+                watch.context.run(log.info, "Asking for task %s got no answer: %s", watch.task_id, error)
+                for same in tuple(self._ours.get(watch.task_id, ())):
+                    self._failed(same, failure)
+            else:
+                silent = 0
+                told.add(watch.task_id)
+                await self._tell({watch.task_id: task})
+
+        await asyncio.gather(*(ask(watch) for watch in {one.task_id: one for one in due}.values()))
+        return [watch for watch in due if watch.task_id in told]
+
+    # --- one request ------------------------------------------------------------------------------
+
+    async def _send(self, call: Call[T], kind: str) -> T:
+        loop = asyncio.get_running_loop()
+        async with self._at_once:
+            await asyncio.sleep(self._budget.take(loop.time()))
+            stats.count("watcher.requests", kind=kind, conn_id=self._conn_id)
+            try:
+                answer = await self._hook.send(call, attempts=1)
+            except ApiFailure as error:
+                self._slow_down(error.failure, loop.time())
+                raise
+            self._budget.on_answer()
+            return answer
+
+    def _slow_down(self, failure: Failure, now: float) -> None:
+        if failure.reaction is Reaction.RATE:
+            self._budget.slow_down()
+        if failure.retry_after is not None:
+            self._budget.pause(now + min(failure.retry_after, LONGEST_RETRY_AFTER_SECONDS))
+
+    async def _tell(self, tasks: Mapping[str, KlingTask]) -> None:
+        for number, (task_id, task) in enumerate(tasks.items(), 1):
+            for watch in tuple(self._ours.get(task_id, ())):
+                self._told(watch, task)
+            if number % AT_A_TIME == 0:
+                await asyncio.sleep(0)
+
+    def _fail_all(self, watches: Iterable[Watch], failure: Failure) -> None:
+        """No answer is no refusal: they wait on, or their time is up."""
+        log.info(
+            "%s: no answer for tasks that were asked for together: %s", self._conn_id, failure.describe()
+        )
+        for watch in watches:
+            self._failed(watch, failure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import os
 import re
@@ -91,17 +90,6 @@ def _load(
     return data
 
 
-def encode_media(value: Any) -> Any:
-    """Return ``value`` with every bytes inside it as plain base64, the way Kling takes it."""
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    if isinstance(value, Mapping):
-        return {name: encode_media(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [encode_media(item) for item in value]
-    return value
-
-
 def _read(field: str, source: str, most: int, roots: Sequence[str]) -> bytes:
     try:
         read = _read_uri if _URI.match(source) else _read_file
@@ -129,9 +117,13 @@ def _read_file(field: str, source: str, most: int, roots: Sequence[str]) -> byte
         raise _outside(field, source, roots)
     # Not a plain open(): on a named pipe it would wait for a writer for ever.
     with open(real, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
             raise InvalidRequest(f"{field}={show(source)} is not a regular file. Give the file itself.")
-        return file.read(most + 1)
+        data = file.read(min(about.st_size, most) + 1)  # not most + 1, which is allocated before it is read
+        if len(data) > about.st_size:  # it has grown, or it is of /proc, where no size is told
+            data += file.read(most + 1 - len(data))
+        return data
 
 
 def _read_uri(field: str, source: str, most: int, roots: Sequence[str]) -> bytes:
@@ -211,7 +203,7 @@ def _is_whole(data: bytes) -> bool:
             at += 1
             continue
         if data[at + 1 : at + 2] == b"\xda":  # the picture's data starts; only its end looks like ff d9 in it
-            return b"\xff\xd9" in data[at:]
+            return data.find(b"\xff\xd9", at) >= 0
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return False
 

@@ -6,6 +6,8 @@ import base64
 import copy
 import io
 import os
+import random
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from PIL import Image
 from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.api.errors import InvalidRequest
 from kling_provider.api.gateways import PictureLimits, SoundLimits
-from kling_provider.media import encode_media, load_media
+from kling_provider.media import load_media
 from tests.api.properties import promise
 
 ROW = ENDPOINTS["image2video"]
@@ -491,21 +493,35 @@ def test_a_tail_may_have_another_size():
     assert load_media(request, ROW, LIMITS, SoundLimits()) == request
 
 
-# -- encoding
+# -- memory
 
 
-def test_a_picture_is_sent_as_plain_base64_without_prefix_and_newlines():
-    request = {"image": JPEG * 20, "dynamic_masks": [{"mask": PNG, "trajectories": LINE}], "cfg_scale": 0.5}
-    encoded = encode_media(request)
-    assert base64.b64decode(encoded["image"], validate=True) == JPEG * 20
-    assert base64.b64decode(encoded["dynamic_masks"][0]["mask"], validate=True) == PNG
-    for text in (encoded["image"], encoded["dynamic_masks"][0]["mask"]):
-        assert type(text) is str
-        assert "\n" not in text
-        assert not text.startswith("data:")
-    assert encoded["dynamic_masks"][0]["trajectories"] == LINE
-    assert encoded["cfg_scale"] == 0.5
-    assert request["image"] == JPEG * 20
+def peak_of(source: Any, limits: PictureLimits = LIMITS) -> int:
+    load(source, limits=limits)
+    tracemalloc.start()
+    try:
+        load(source, limits=limits)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_looking_at_a_picture_copies_nothing(put: Callable[..., str], kind: str):
+    noise = Image.frombytes("RGB", (1000, 1000), random.Random(0).randbytes(3_000_000))
+    file = io.BytesIO()
+    noise.save(file, kind)
+    data = file.getvalue()
+    assert peak_of(data) < len(data) / 4
+    assert peak_of(put("noise", data)) < len(data) * 5 / 4
+
+
+def test_a_small_file_takes_no_more_room_for_a_large_limit(put: Callable[..., str]):
+    assert peak_of(put(), PictureLimits(max_bytes=2**30)) < 2**20
+
+
+def test_a_file_without_a_size_is_read_all_the_same():
+    assert "is not a jpg or png picture" in refusal("/proc/self/status")
 
 
 @promise
@@ -515,7 +531,6 @@ def test_no_picture_at_all_is_taken_for_more_than_it_is(data: bytes):
         load(PNG[:8] + data)
     with pytest.raises(InvalidRequest):
         load(JPEG[:3] + data)
-    assert base64.b64decode(encode_media(data), validate=True) == data
 
 
 @pytest.mark.parametrize(

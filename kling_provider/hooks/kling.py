@@ -6,7 +6,6 @@ What to send and how to read the answer is decided there, in which order in ``fl
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import platform
 import time
@@ -19,8 +18,7 @@ from typing import Any, TypeVar
 import aiohttp
 import requests
 import tenacity
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection, mask_secret
-from airflow.providers.http.hooks.http import HttpHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 
 from kling_provider import __version__
 from kling_provider.api.auth import KeyPair, TokenSource
@@ -35,13 +33,14 @@ from kling_provider.api.submitting import Memory
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.hooks import flows, submit_flow
+from kling_provider.hooks.bodies import JsonBody
 from kling_provider.hooks.config import KlingConfig, read_connection, unknown_extras
 from kling_provider.hooks.names import checked, checked_endpoint, checked_id
-from kling_provider.hooks.network import network_failure, tls_for
+from kling_provider.hooks.network import CutShort, failed, tls_for
 from kling_provider.hooks.outcomes import OnExisting, OnUnknown
 from kling_provider.hooks.preparing import PreparedSubmit, estimate, prepare
+from kling_provider.hooks.sessions import MAX_IDLE_SECONDS, session_for
 from kling_provider.hooks.work import Work, current_work
-from kling_provider.media import encode_media
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -148,8 +147,8 @@ class KlingHook(_KlingBase):
         return config
 
     def get_conn(self) -> requests.Session:
-        """Return the pooled session, with proxies, TLS options and keep-alive from the connection."""
-        return self._session
+        """Return this thread's pooled session, with proxies, TLS options and keep-alive from the connection."""
+        return session_for(self.config)
 
     def prepare(
         self,
@@ -420,6 +419,10 @@ class KlingHook(_KlingBase):
         :raises ApiFailure: the last failure.
         """
         if not call.may_repeat:
+            try:
+                return self._exchange(call, fresh=fresh)
+            except CutShort as error:
+                log.info("%s: %s Sending it over a new connection.", call.what, error)
             return self._exchange(call, fresh=fresh)
         policy = self._retry_policy(attempts)
         for attempt in tenacity.Retrying(**policy):
@@ -440,22 +443,24 @@ class KlingHook(_KlingBase):
         headers = self._headers(call, fresh=fresh)
         if isinstance(config.credentials, KeyPair):
             mask_secret(headers["Authorization"].removeprefix("Bearer "))
+        session = session_for(config)
+        body = None if call.body is None else JsonBody(call.body)
         try:
-            response = self._session.request(
+            response = session.request(
                 call.method,
                 config.base_url + call.path,
                 params=dict(call.params),
-                data=_encoded(call),
+                data=body,
                 headers=headers,
                 timeout=config.timeout,
                 allow_redirects=False,
                 # Said here because requests lets the environment win over its session: a REQUESTS_CA_BUNDLE
                 # over the connection's verify, an HTTPS_PROXY over its proxies.
-                verify=self._session.verify,
-                proxies=dict(self._session.proxies),
+                verify=session.verify,
+                proxies=dict(session.proxies),
             )
         except requests.RequestException as error:
-            raise ApiFailure(network_failure(error))
+            raise failed(error, body)
         reply = Reply(
             response.status_code,
             response.content,
@@ -463,15 +468,6 @@ class KlingHook(_KlingBase):
             response.headers.get("Location"),
         )
         return call.decode(read_envelope(reply, time.time()))
-
-    @cached_property
-    def _session(self) -> requests.Session:
-        session = _SessionMaker(self.config).get_conn()
-        # Otherwise requests replaces our Authorization by what a ~/.netrc says about the host.
-        session.auth = _keep_authorization
-        if isinstance(session.cert, list):  # JSON knows no tuples, and requests no lists
-            session.cert = (session.cert[0], session.cert[1])
-        return session
 
 
 class KlingAsyncHook(_KlingBase):
@@ -487,6 +483,7 @@ class KlingAsyncHook(_KlingBase):
         super().__init__(kling_conn_id, attempts=attempts)
         self._config: KlingConfig | None = None
         self._client: aiohttp.ClientSession | None = None
+        self._submitter: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> KlingAsyncHook:
         """Open nothing yet: connection and session are made when they are needed."""
@@ -498,9 +495,11 @@ class KlingAsyncHook(_KlingBase):
 
     async def close(self) -> None:
         """Close the session and forget the connection, so that it is read anew next time."""
-        client, self._client, self._config = self._client, None, None
-        if client is not None:
-            await client.close()
+        clients = self._client, self._submitter
+        self._client = self._submitter = self._config = None
+        for client in clients:
+            if client is not None:
+                await client.close()
 
     async def get_config(self) -> KlingConfig:
         """The connection, checked. See :attr:`KlingHook.config`."""
@@ -702,6 +701,10 @@ class KlingAsyncHook(_KlingBase):
 
     async def _try(self, call: Call[T], attempts: int | None = None, fresh: bool = False) -> T:
         if not call.may_repeat:
+            try:
+                return await self._exchange(call, fresh=fresh)
+            except CutShort as error:
+                log.info("%s: %s Sending it over a new connection.", call.what, error)
             return await self._exchange(call, fresh=fresh)
         policy = self._retry_policy(attempts)
         async for attempt in tenacity.AsyncRetrying(**policy):
@@ -720,13 +723,16 @@ class KlingAsyncHook(_KlingBase):
     async def _exchange(self, call: Call[T], *, fresh: bool) -> T:
         config = await self.get_config()
         headers = self._headers(call, fresh=fresh)
-        client = self._session(config)
+        body = None if call.body is None else JsonBody(call.body)
+        if body is not None:  # otherwise aiohttp sends it chunked
+            headers["Content-Length"] = str(len(body))
+        client = self._session(config, may_repeat=call.may_repeat)
         try:
             async with client.request(
                 call.method,
                 config.base_url + call.path,
                 params={name: str(item) for name, item in call.params.items()},
-                data=_encoded(call),
+                data=body,
                 headers=headers,
                 allow_redirects=False,
                 proxy=config.proxy_for(config.base_url),
@@ -738,40 +744,25 @@ class KlingAsyncHook(_KlingBase):
                     response.headers.get("Location"),
                 )
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise ApiFailure(network_failure(error))
+            raise failed(error, body)
         return call.decode(read_envelope(reply, time.time()))
 
-    def _session(self, config: KlingConfig) -> aiohttp.ClientSession:
-        if self._client is None:
-            connect, read = config.timeout
-            self._client = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(
-                    total=None, connect=connect, sock_connect=connect, sock_read=read
-                ),
-                connector=aiohttp.TCPConnector(ssl=tls_for(config)),
-                trust_env=False,  # a ~/.netrc would fail every request; proxy_for reads the proxies
-            )
+    def _session(self, config: KlingConfig, *, may_repeat: bool) -> aiohttp.ClientSession:
+        """What costs money has connections of its own, which are not kept for long: see hooks.sessions."""
+        if not may_repeat:
+            self._submitter = self._submitter or _client(config, keepalive_timeout=MAX_IDLE_SECONDS)
+            return self._submitter
+        self._client = self._client or _client(config)
         return self._client
 
 
-class _SessionMaker(HttpHook):
-    """The HTTP provider's session (proxies, TLS, keep-alive) without its headers and its authentication.
-
-    HttpHook turns every extra it does not know into a request header; so it is shown only those it knows.
-    """
-
-    def __init__(self, config: KlingConfig):
-        super().__init__(tcp_keep_alive=True)
-        self._shown = Connection(
-            conn_id=config.conn_id,
-            conn_type="http",
-            host=config.base_url,
-            extra=json.dumps(dict(config.http_extras)),
-        )
-
-    def get_connection(self, conn_id: str) -> Any:  # type: ignore[override]
-        """Give the sanitized connection, whatever is asked for."""
-        return self._shown
+def _client(config: KlingConfig, **options: Any) -> aiohttp.ClientSession:
+    connect, read = config.timeout
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect, sock_read=read),
+        connector=aiohttp.TCPConnector(ssl=tls_for(config), **options),
+        trust_env=False,  # a ~/.netrc would fail every request; proxy_for reads the proxies
+    )
 
 
 def _has_async_supervisor() -> bool:
@@ -822,19 +813,9 @@ def _find(config: KlingConfig, endpoint: str, external_task_id: str) -> flows.Fl
         raise flows.call_error(error, config.routes.find_task(row, external_task_id))
 
 
-def _encoded(call: Call[Any]) -> bytes | None:
-    if call.body is None:
-        return None
-    return json.dumps(encode_media(call.body), ensure_ascii=False, separators=(",", ":")).encode()
-
-
 def _wait_before_retry(state: tenacity.RetryCallState) -> float:
     """Half a second, doubling, with jitter; or what Retry-After says."""
     backoff = tenacity.wait_random_exponential(multiplier=0.5, min=0.2, max=8)(state)
     error = state.outcome.exception() if state.outcome else None
     asked = error.failure.retry_after if isinstance(error, ApiFailure) else None
     return max(backoff, min(asked, _LONGEST_RETRY_AFTER)) if asked else backoff
-
-
-def _keep_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request

@@ -9,9 +9,10 @@ import aiohttp
 import requests
 import urllib3
 
-from kling_provider.api.errors import Failure, Reaction
+from kling_provider.api.errors import ApiFailure, Failure, Reaction
 
 if TYPE_CHECKING:
+    from kling_provider.hooks.bodies import JsonBody
     from kling_provider.hooks.config import KlingConfig
 
 _REQUESTS_NEVER_SENT = (
@@ -30,13 +31,20 @@ _AIOHTTP_NEVER_SENT = (
 )
 
 
-def network_failure(error: Exception) -> Failure:
-    """Turn an error of requests or aiohttp into a failure.
+class CutShort(ApiFailure):
+    """The connection broke before the body was out. Nobody has the request whole: it may be sent again."""
+
+
+def failed(error: Exception, body: JsonBody | None) -> ApiFailure:
+    """Make what is raised for an error of requests or aiohttp.
 
     :param error: what was raised instead of an answer.
+    :param body: what was being sent.
     """
     is_requests = isinstance(error, requests.RequestException)
-    never_sent = _requests_never_sent(error) if is_requests else isinstance(error, _AIOHTTP_NEVER_SENT)
+    never_began = _requests_never_sent(error) if is_requests else isinstance(error, _AIOHTTP_NEVER_SENT)
+    is_cut_short = not never_began and body is not None and not body.is_handed_over
+    never_sent = never_began or is_cut_short
     state = (
         "the request did not get through" if never_sent else "the connection was lost before an answer came"
     )
@@ -46,12 +54,13 @@ def network_failure(error: Exception) -> Failure:
     timed_out = isinstance(error, requests.Timeout | TimeoutError) or isinstance(
         reason, urllib3.exceptions.ReadTimeoutError
     )
-    return Failure(
+    failure = Failure(
         Reaction.SERVER,
         f"{state} ({type(error).__name__}: {reason})",
         never_sent=never_sent,
         timed_out=timed_out and not never_sent,
     )
+    return CutShort(failure) if is_cut_short else ApiFailure(failure)
 
 
 def tls_for(config: KlingConfig) -> bool | ssl.SSLContext:

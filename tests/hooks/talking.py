@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
@@ -43,9 +43,7 @@ class Talker:
         return self.loop.run_until_complete(self.hook.get_config())
 
     def close(self) -> None:
-        if self.loop is None:
-            self.hook.__dict__.get("_session", nullcontext()).__exit__(None, None, None)
-        else:
+        if self.loop is not None:
             self.loop.run_until_complete(self.hook.close())
             self.loop.close()
 

@@ -458,7 +458,6 @@ def test_many_requests_share_one_connection(official, open_hook):
     hook = open_hook()
     for _ in range(5):
         hook.list_tasks("image2video")
-    hook.submit("image2video", REQUEST)
     assert len({request.peer for request in official.requests}) == 1
 
 

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
 DAGS = """
 from datetime import datetime
 from airflow.sdk import DAG
-from kling_provider.operators.kling import KlingTextToVideoOperator
+from kling_provider.operators.kling import KlingImageToVideoOperator, KlingTextToVideoOperator
 from kling_provider.sensors.kling import KlingTaskSensor
 from kling_provider.transfers.kling_to_object_storage import KlingToObjectStorageOperator
 
@@ -41,6 +41,10 @@ with DAG("one_stored", **when):
 with DAG("one_held", **when):
     KlingTextToVideoOperator(
         task_id="video", prompt="one_held", wait_for_completion=True, deferrable=False, poke_interval=1
+    )
+with DAG("one_no_slot", **when):
+    KlingImageToVideoOperator(
+        task_id="video", image="https://pictures.example/a.jpg", prompt="one_no_slot", wait_for_completion=True
     )
 for mode in ("deferred", "reschedule", "poke"):
     with DAG(f"three_{mode}", **when):
@@ -60,10 +64,11 @@ with DAG("unknown", **when):
     KlingTextToVideoOperator(task_id="video", prompt="unknown", kling_conn_id="unseen")
 """
 #: For each recipe: who waits, the state that is seen before the video is over, and the starts of each task. The
-#: sensor that is rescheduled starts once for each time it asks.
+#: sensor that is rescheduled starts once for each time it asks, and `one_no_slot` is refused once for want of a slot.
 RECIPES: dict[str, tuple[str, str, dict[str, int]]] = {
     "one": ("video", "deferred", {"video": 2}),
     "one_stored": ("video", "deferred", {"video": 2, "store": 1}),
+    "one_no_slot": ("video", "deferred", {"video": 3}),
     "one_held": ("video", "running", {"video": 1}),
     "three_deferred": ("wait", "deferred", {"submit": 1, "wait": 2, "store": 1}),
     "three_reschedule": ("wait", "up_for_reschedule", {"submit": 1, "store": 1}),
@@ -154,27 +159,28 @@ Run = tuple[str, list[dict[str, Any]]]
 @pytest.fixture(scope="module")
 def runs(airflow: PrivateAirflow, kling: SimulatorServer) -> dict[str, Run]:
     """One run of each recipe, with all that was seen of its task instances; all wait at the same time."""
-    begun = {recipe: airflow.trigger(recipe) for recipe in RECIPES}
-    done: dict[str, Run] = {}
-    for recipe, run_id in begun.items():
-        seen: list[dict[str, Any]] = []
+    kling.fault("envelope", method="POST", path=".*/image2video", code=1303)
+    begun: dict[str, Run] = {recipe: (airflow.trigger(recipe), []) for recipe in RECIPES}
 
-        def look(_: Any, tasks: list[dict[str, Any]], recipe: str = recipe, seen: Any = seen) -> None:
-            seen += tasks
+    def look(*_: Any) -> None:
+        for recipe, (run_id, seen) in begun.items():
+            tasks = airflow.task_instances(recipe, run_id)
+            seen.extend(tasks)
             waiter, state, _ = RECIPES[recipe]
             if any(ti["task_id"] == waiter and ti["state"] == state for ti in tasks):
                 end_waiting(kling, recipe, was_asked=state != "deferred")
 
+    for recipe, (run_id, _) in begun.items():
         run = airflow.wait_for_run(recipe, run_id, 300, look)
         assert run["state"] == "success", airflow.explain(recipe, run_id)
-        done[recipe] = (run_id, seen)
-    return done
+    return begun
 
 
 def end_waiting(kling: SimulatorServer, prompt: str, was_asked: bool) -> None:
     """Finish the video of this prompt, if it is waited for by now."""
     for task in kling.tasks:
-        if task.order.body["prompt"] == prompt and (not was_asked or asks_for(kling, task.task_id)):
+        is_due = task.order.body["prompt"] == prompt and task.status != "succeed"
+        if is_due and (not was_asked or asks_for(kling, task.task_id)):
             kling.finish(task.task_id)
 
 
@@ -235,10 +241,12 @@ def test_every_number_is_told_by_a_running_airflow(
         until(lambda: statsd.totals.keys() >= NUMBERS)
     assert NUMBERS - statsd.totals.keys() == set()
     counted = statsd.totals
-    assert counted["kling.submitted"] == counted["kling.submitted.text2video"] == booked == len(RECIPES)
+    assert counted["kling.submitted"] == booked == len(RECIPES)
+    assert counted["kling.submitted.text2video"] == len(RECIPES) - 1
     assert counted["kling.units"] == units
     assert counted["kling.adopted"] == 1
-    assert counted["kling.refused"] == counted["kling.refused.1301"] == 1
+    assert counted["kling.refused"] == 2
+    assert counted["kling.refused.1301"] == counted["kling.refused.1303"] == 1
     assert counted["kling.unclear"] == counted["kling.unclear.cut"] == 1
     assert counted["kling.unknown"] == 1
     assert counted["kling.watcher.requests"] >= 1

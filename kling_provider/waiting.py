@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import XComArg
 
 from kling_provider.api.endpoints import check_id, endpoint_for
 from kling_provider.api.errors import Failure, InvalidRequest, shorten, show
+from kling_provider.api.pace import Durations
 from kling_provider.api.polling import (
     BELIEVED_AFTER,
     NOT_FOUND_GRACE_SECONDS,
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 #: The Airflow-side time-out comes so much later than the trigger's own, in seconds: it knows no task.
 BACKSTOP_SECONDS = 120.0
+#: ``poke_interval``, unless it is given: those who wait are asked for together, when it is worth a request.
+POKE_SECONDS = 5.0
 #: Ten years; a number without end cannot become a date.
 LONGEST_SECONDS = 10 * 365 * 86400.0
 
@@ -52,6 +55,7 @@ class TaskRef:
     :param submitted_at: epoch seconds, if known.
     :param units: what it is expected to cost, if known.
     :param slots: how many slots of the account it holds, as far as is known.
+    :param profile: what its time depends on, as ``pace.profile_of`` names it, if known.
     """
 
     task_id: str
@@ -60,6 +64,7 @@ class TaskRef:
     submitted_at: float | None = None
     units: str | None = None
     slots: int = 1
+    profile: str = ""
 
     @classmethod
     def read(cls, value: object, endpoint: str) -> TaskRef:
@@ -77,6 +82,7 @@ class TaskRef:
                     str(value.get("endpoint") or endpoint),
                     value.get("external_task_id") or None,
                     _epoch(value.get("submitted_at") or value.get("created_at")),
+                    profile=str(value.get("profile") or ""),
                 )
             else:
                 ref = cls(check_id(_text(value), "kling_task_id"), endpoint)
@@ -205,6 +211,16 @@ class WaitsForTask(HandsOn):
             believed_after=believed_after,
         )
 
+    def may_be_over(self, ref: TaskRef) -> bool:
+        """Whether it is worth a request to ask before deferring; the triggerer asks for many at once.
+
+        :param ref: whom to wait for.
+        """
+        if ref.submitted_at is None:
+            return True
+        expected = Durations(self.hook.config.typical_seconds).expect(ref.endpoint, ref.profile)
+        return expected.may_be_over(time.time() - ref.submitted_at)
+
     def defer_until_over(self, ref: TaskRef, deadline: float) -> None:
         """Give the worker back; the triggerer waits."""
         from kling_provider.triggers.kling import KlingTaskTrigger
@@ -226,6 +242,8 @@ class WaitsForTask(HandsOn):
                 external_task_id=ref.external_task_id,
                 units=ref.units,
                 slots=ref.slots,
+                profile=ref.profile,
+                booked_at=ref.submitted_at,
             ),
             method_name="execute_complete",
             timeout=backstop(deadline, self.poke_interval),
@@ -289,7 +307,13 @@ class WaitsForTask(HandsOn):
 
 
 def push_ids(
-    context: Mapping[str, Any], task: KlingTask, booked_at: datetime, *, model_name: Any, adopted: bool
+    context: Mapping[str, Any],
+    task: KlingTask,
+    booked_at: datetime,
+    *,
+    model_name: Any,
+    adopted: bool,
+    profile: str = "",
 ) -> None:
     """Push what is needed to find the task again; a bare id is not enough to ask for it.
 
@@ -298,6 +322,7 @@ def push_ids(
     :param booked_at: when Kling booked it, or our clock where it does not say.
     :param model_name: the model that was asked for, if known.
     :param adopted: whether the task was there before.
+    :param profile: what its time depends on, as ``pace.profile_of`` names it, if known.
     """
     if (ti := context.get("ti")) is None:
         return
@@ -311,8 +336,32 @@ def push_ids(
             "model_name": model_name,
             "submitted_at": booked_at.isoformat(),
             "adopted": adopted,
+            "profile": profile,
         },
     )
+
+
+def submitted_upstream(context: Mapping[str, Any], ref: TaskRef) -> TaskRef:
+    """Add what the submit upstream knows about a task whose bare id was handed on, as mapped ones do.
+
+    :param context: Airflow's context.
+    :param ref: whom to wait for.
+    :returns: with ``submitted_at`` and ``profile``, or as it was if nothing upstream tells of this task.
+    """
+    ti, task = context.get("ti"), context.get("task")
+    if ref.submitted_at is not None or ti is None or task is None:
+        return ref
+    with contextlib.suppress(Exception):  # what is not known is asked for; nothing depends on it
+        tasks = task.get_dag().task_dict
+        for name in sorted(task.upstream_task_ids):
+            if not hasattr(getattr(tasks[name], "operator_class", type(tasks[name])), "kling_task"):
+                continue
+            told = ti.xcom_pull(task_ids=name, key="kling_task", map_indexes=ti.map_index)
+            if isinstance(told, Mapping) and told.get("task_id") == ref.task_id:
+                return replace(
+                    ref, submitted_at=_epoch(told.get("submitted_at")), profile=str(told.get("profile") or "")
+                )
+    return ref
 
 
 def positive_seconds(name: str, value: Any, least: float) -> float:

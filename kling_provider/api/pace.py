@@ -38,8 +38,8 @@ REMEMBERED = 50
 BELIEVED_FROM = 5
 #: Behind the expected end, the gap grows with this share of the time it took so far.
 TAIL_SHARE = 0.15
-#: The gap between two asks is never longer than so many times ``poke_interval``.
-LONGEST_GAP = 24
+#: The gap between two asks is never longer, unless ``poke_interval`` is.
+LONGEST_GAP_SECONDS = 120.0
 #: Where nothing is known, a task is thought to take so many seconds.
 UNKNOWN_SECONDS = 180.0
 _MOST_PROFILES = 1000
@@ -96,16 +96,16 @@ class Expectation:
         """Seconds until the next ask.
 
         :param elapsed: seconds since the task was booked; it was not over then.
-        :param least: smallest gap, in seconds; the largest is :data:`LONGEST_GAP` times as long.
+        :param least: smallest gap, in seconds.
         """
-        most = LONGEST_GAP * least
+        most = max(least, LONGEST_GAP_SECONDS)
         if elapsed > self.seconds:
             most = min(most, max(least, TAIL_SHARE * elapsed))
         over, area = self.share_over(elapsed), _mixed(self, elapsed, _area)
         worth = LAG_WORTH_A_REQUEST * (1 - over)
         if over > 1 - 1e-6:
             return most
-        gap = least
+        gap = max(least, 0.1)
         for _ in range(_STEPS):
             # lag to be expected from asking so much later, times the share that is still running now
             lag = _mixed(self, elapsed + gap, _area) - area - gap * over

@@ -17,6 +17,7 @@ from kling_provider.links.kling import KlingVideoLink
 from kling_provider.operators.guards import WaitsForUpstream
 from kling_provider.triggers.kling import kill_message
 from kling_provider.waiting import (
+    POKE_SECONDS,
     TaskRef,
     WaitsForTask,
     check_echo,
@@ -41,7 +42,7 @@ class KlingAdoptOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
     :param kling_conn_id: Airflow connection of type ``kling`` (templated).
     :param wait_for_completion: also wait until it is over.
     :param deferrable: wait in the triggerer, without a worker.
-    :param poke_interval: smallest gap between two asks, in seconds, at least 1.
+    :param poke_interval: smallest gap between two asks, in seconds, at least 1; by default 5.
     :param timeout: seconds from the start of this task to the end of the wait.
     :raises KlingTaskNotFoundError: if the account has no such task.
     :raises KlingTaskFailedError: if Kling has failed it.
@@ -63,7 +64,7 @@ class KlingAdoptOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         kling_conn_id: str = "kling_default",
         wait_for_completion: bool = False,
         deferrable: bool = True,
-        poke_interval: float | timedelta = 10,
+        poke_interval: float | timedelta = POKE_SECONDS,
         timeout: float | timedelta = 3600,
         **kwargs: Any,
     ):

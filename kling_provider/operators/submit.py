@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 
 from kling_provider.api.endpoints import ENDPOINTS, Dialect
 from kling_provider.api.errors import InvalidRequest, Reaction, shorten, show
+from kling_provider.api.pace import profile_of
 from kling_provider.api.polling import Finished
 from kling_provider.api.pricing import estimate_usd
 from kling_provider.api.requests import WORDS, Validate, check_literals, looks_like_base64
@@ -40,7 +41,14 @@ from kling_provider.operators.guards import (
 )
 from kling_provider.triggers.kling import KlingPauseTrigger, kill_message, priced
 from kling_provider.triggers.slots import KlingSlotTrigger
-from kling_provider.waiting import TaskRef, WaitsForTask, backstop, positive_seconds, push_ids
+from kling_provider.waiting import (
+    POKE_SECONDS,
+    TaskRef,
+    WaitsForTask,
+    backstop,
+    positive_seconds,
+    push_ids,
+)
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +70,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
     the gateway can look that up.
 
     Pushes ``task_id`` and ``kling_task`` (``{task_id, endpoint, external_task_id, model_name, submitted_at,
-    adopted}``) before any waiting. Returns the task_id; with ``wait_for_completion`` the finished task as
+    adopted, profile}``) before any waiting. Returns the task_id; with ``wait_for_completion`` the finished task as
     ``KlingTask.to_dict()``, with ``video_url`` and ``video_id`` pushed as well.
 
     :param endpoint: name of the endpoint, or a raw path that starts with ``/`` (templated).
@@ -74,7 +82,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
     :param kling_conn_id: Airflow connection of type ``kling`` (templated).
     :param wait_for_completion: also wait until the task is over.
     :param deferrable: wait in the triggerer, without a worker.
-    :param poke_interval: smallest gap between two asks, in seconds, at least 1.
+    :param poke_interval: smallest gap between two asks, in seconds, at least 1; by default 5.
     :param timeout: seconds from Kling's booking to the end of the wait.
     :param on_clear: a cleared task finds its old video again (``reattach``) or makes a new one (``resubmit``).
     :param on_existing: if your own external_task_id is taken: ``error``, or take that task over (``adopt``).
@@ -118,7 +126,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         kling_conn_id: str = "kling_default",
         wait_for_completion: bool = False,
         deferrable: bool = True,
-        poke_interval: float | timedelta = 10,
+        poke_interval: float | timedelta = POKE_SECONDS,
         timeout: float | timedelta = 3600,
         on_clear: OnClear = "reattach",
         on_existing: OnExisting = "error",
@@ -395,12 +403,16 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
                 "on_clear='resubmit' makes a new video when a task that is over was cleared. A retry, and the clear of "
                 "a task that is running, find the old one; clear it again for a new one."
             )
-        push_ids(context, task, submitted_at, model_name=prepared.model_name, adopted=adopted)
+        profile = profile_of(prepared.endpoint, prepared.body)
+        push_ids(
+            context, task, submitted_at, model_name=prepared.model_name, adopted=adopted, profile=profile
+        )
         return TaskRef(
             task.task_id,
             task.endpoint,
             task.external_task_id,
-            submitted_at.timestamp(),
+            submitted_at.timestamp() if adopted else time.time(),
+            profile=profile,
             units=str(prepared.estimated_units) if prepared.estimated_units else None,
             slots=slots_of(prepared.endpoint, prepared.body),
         )

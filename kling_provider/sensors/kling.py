@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.common.compat.sdk import (
@@ -22,9 +22,20 @@ from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.links.kling import KlingVideoLink
 from kling_provider.operators.guards import WaitsForUpstream, may_have_waited_for_upstream
 from kling_provider.triggers.kling import kill_message
-from kling_provider.waiting import TaskRef, WaitsForTask, finished_already, positive_seconds
+from kling_provider.waiting import (
+    POKE_SECONDS,
+    TaskRef,
+    WaitsForTask,
+    deadline_for,
+    finished_already,
+    positive_seconds,
+    submitted_upstream,
+)
 
 log = logging.getLogger(__name__)
+
+#: By default, a task comes back to the scheduler after so many seconds in reschedule mode.
+RESCHEDULE_SECONDS = 10.0
 
 
 class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
@@ -43,8 +54,9 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
     :param kling_task_id: the id, the submit's ``kling_task`` or a ``KlingTask.to_dict()`` (templated).
     :param endpoint: endpoint of the task, where the id is given alone (templated).
     :param kling_conn_id: Airflow connection of type ``kling`` (templated).
-    :param poke_interval: smallest gap between two asks, in seconds, at least 1. In reschedule mode use 10 or
-        more: Airflow's scheduler may fail a task that comes back before its executor has reported the last run.
+    :param poke_interval: smallest gap between two asks, in seconds, at least 1; by default 5, in reschedule mode
+        10. In that mode use no less: Airflow's scheduler may fail a task that comes back before its executor has
+        reported the last run.
     :param timeout: seconds.
     :param deferrable: wait in the triggerer, without a worker; False uses ``mode``.
     :raises KlingTaskFailedError: if Kling says the task failed; not retried.
@@ -64,11 +76,14 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
         kling_task_id: Any,
         endpoint: str = "image2video",
         kling_conn_id: str = "kling_default",
-        poke_interval: float | timedelta = 10,
+        poke_interval: float | timedelta | None = None,
         timeout: float | timedelta = 3600,
         deferrable: bool = True,
         **kwargs: Any,
     ):
+        if poke_interval is None:
+            is_rescheduled = kwargs.get("mode") == "reschedule" and not deferrable
+            poke_interval = RESCHEDULE_SECONDS if is_rescheduled else POKE_SECONDS
         super().__init__(
             poke_interval=positive_seconds("poke_interval", poke_interval, least=1),
             timeout=positive_seconds("timeout", timeout, least=1),
@@ -81,7 +96,7 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
         self._poller: TaskPoller | None = None
 
     def execute(self, context: Mapping[str, Any]) -> Any:
-        """Ask once on the worker, then wait the chosen way."""
+        """Ask on the worker if the task may be over already, then wait the chosen way."""
         self.wait_for_upstream(context)
         try:
             if not self.deferrable:
@@ -141,8 +156,11 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
     def _ask_then_defer(self, context: Mapping[str, Any]) -> dict[str, Any]:
         if (over := self._over_already(context)) is not None:
             return over
-        ref = self._ref()
+        ref = submitted_upstream(context, self._ref())
         poller = self.poller_for(context, ref, started_at=time.time())
+        if ref.submitted_at is not None and not self.may_be_over(ref):
+            booked_at = datetime.fromtimestamp(ref.submitted_at, UTC)
+            self.defer_until_over(ref, deadline_for(context, self.timeout, booked_at, time.time()))
         decision = self.hook.poll_once(poller, ref.task_id, ref.endpoint)
         if isinstance(decision, Wait):
             self.defer_until_over(ref, poller.deadline)

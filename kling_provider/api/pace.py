@@ -28,7 +28,7 @@ WILD_SPREAD = 0.8
 LEAST_SPREAD = 0.05
 #: This share of tasks behaves like no other: fails early, hangs.
 ODD_SHARE = 0.02
-ODD_SPREAD = 0.6
+ODD_SPREAD = 1.0
 #: So many seen tasks weigh as much as the built-in time.
 PRIOR_WEIGHT = 1.0
 PRIOR_SPREAD_WEIGHT = 2.0

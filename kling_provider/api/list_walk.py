@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import isfinite
 from typing import Literal
 
 from kling_provider.api.endpoints import MAX_PAGE
@@ -18,7 +19,7 @@ from kling_provider.api.tasks import KlingTask
 #: A task whose time of creation is only known by our own clock is looked for so many seconds around it.
 CLOCK_SLACK_SECONDS = 600.0
 #: So many pages more than single queries would cost are spent on finding the place in a sorted list.
-_SEARCH_ALLOWANCE = 8
+_SEARCH_ALLOWANCE = 12
 
 Order = Literal["newest", "oldest", "mixed"]
 
@@ -89,6 +90,7 @@ class ListWalk:
     _first_found: int | None = None
     _seen: set[tuple[str, str, int]] = field(default_factory=set)
     _read: set[int] = field(default_factory=set)
+    _times: dict[int, tuple[float, float]] = field(default_factory=dict)  # of a page's first and last task
     _before: int = 0  # the last page that lies before ours
     _behind: int = MAX_PAGE + 1  # the first page that lies behind ours
     _end: int = MAX_PAGE + 1  # the first page behind the end of the list
@@ -120,11 +122,16 @@ class ListWalk:
         if hits:
             self._first_found = min(number, self._first_found or number)
         self._learn_order(page.times)
+        if page.times:
+            self._times[number] = (page.times[0], page.times[-1])
         place = self._place(page.times)
         if place == "before":
             self._before = max(self._before, number)
+            self._inside = []  # whoever is left lies further on
         elif place == "behind":
             self._behind = min(self._behind, number)
+            if self._inside and number < self._inside[0]:
+                self._inside = []  # whoever is left lies before all that was read here
         else:
             self._inside = [min(number, *self._inside, number), max(number, *self._inside, number)]
 
@@ -132,22 +139,40 @@ class ListWalk:
     def _allowance(self) -> int:
         if self.order == "mixed":
             return 1
-        return 1 + min(_SEARCH_ALLOWANCE, (len(self.wanted) + self._found) // 4)
+        return 1 + min(_SEARCH_ALLOWANCE, (len(self.wanted) + self._found) // 2)
 
     def _next(self) -> int | None:
         if self.order == "mixed":
-            return next(page for page in range(1, self._end + 1) if page not in self._read)
+            return next((page for page in range(1, self._end) if page not in self._read), None)
         if self._inside:
             first, last = self._inside
             return last + 1 if last + 1 < min(self._behind, self._end) else first - 1
-        # Ours were not met yet: double the step, then halve what is left.
+        return self._search()
+
+    def _search(self) -> int:
+        """Ours were not met yet: guess the page from the times seen, and every other time halve what is left."""
         start = min(max(self.memory.page, 1), MAX_PAGE)
         if not self._read:
             return start
-        behind = min(self._behind, self._end)
-        if behind > MAX_PAGE:
-            return min(MAX_PAGE, self._before + max(1, self._before - start + 1))
-        return (self._before + behind) // 2
+        low, high = self._before, min(self._behind, self._end)
+        guess = self._guess() if len(self._read) % 2 else None
+        if guess is None:
+            guess = (low + high) // 2 if high <= MAX_PAGE else low + max(1, low - start + 1)
+        return min(max(guess, low + 1), high - 1)
+
+    def _guess(self) -> int | None:
+        """The page where ours begin, if the list went on as evenly as between the two pages next to them."""
+        if not self._times:
+            return None
+        spans = self.wanted.values()
+        is_newest = self.order == "newest"
+        sought = max(span.latest for span in spans) if is_newest else min(span.earliest for span in spans)
+        known = sorted(self._times, key=lambda page: abs(self._times[page][0] - sought))[:2]
+        page, (first, last) = known[0], self._times[known[0]]
+        per_page = (self._times[known[1]][0] - first) / (known[1] - page) if len(known) == 2 else last - first
+        if per_page == 0 or not isfinite(sought):
+            return None
+        return page + max(-MAX_PAGE, min(MAX_PAGE, int((sought - first) / per_page)))
 
     def _learn_order(self, times: Collection[float]) -> None:
         pairs = list(pairwise(times))

@@ -115,12 +115,15 @@ class Asking:
         :param riders: fill up the last batch.
         """
         limit = self.batch_route.limit
-        everybody = [*due, *riders[: -len(due) % limit]]
-        batches = [everybody[first : first + limit] for first in range(0, len(everybody), limit)]
+        batches = self._batches([*due, *riders[: -len(due) % limit]])
         if self.batch_route.tells_classic is None and any(one.row.dialect == "classic" for one in due):
             await self._one_batch(config, batches[0])  # the others learn from it, in the next round
             return
         await asyncio.gather(*(self._one_batch(config, batch) for batch in batches))
+
+    def _batches(self, watches: Sequence[Watch]) -> list[Sequence[Watch]]:
+        limit = self.batch_route.limit
+        return [watches[first : first + limit] for first in range(0, len(watches), limit)]
 
     async def _one_batch(self, config: KlingConfig, batch: Sequence[Watch]) -> None:
         rows = {watch.task_id: watch.row for watch in batch}
@@ -135,9 +138,8 @@ class Asking:
                 self._fail_all(batch, failure)
             elif failure.http_status in _TOO_LONG and failure.reaction not in REJECTED:
                 self.batch_route.on_too_many(len(rows))
-                middle = (len(batch) + 1) // 2
-                for half in (batch[:middle], batch[middle:]):
-                    await self._one_batch(config, half)
+                for part in self._batches(batch):
+                    await self._one_batch(config, part)
                 if any(not watch.in_batch for watch in batch):  # it was one of the ids, not their number
                     self.batch_route.forget_limit()
             else:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from kling_provider.api.list_walk import ListMemory
 
-#: How many ids one ``GET /tasks`` may hold is not documented: it starts with so many, doubles where that is taken, and
-#: halves where it is refused (400, 413, 414). More would make addresses longer than servers take.
+#: How many ids one ``GET /tasks`` may hold is not documented: it starts with so many, doubles where that is taken,
+#: halves where it is refused (400, 413, 414), and settles between. More would make addresses longer than servers take.
 FIRST_BATCH = 50
 LARGEST_BATCH = 200
 #: A way that Kling refuses is tried again after so many seconds, ...
@@ -25,7 +25,8 @@ class BatchRoute:
 
     tells_classic: bool | None = None
     limit: int = FIRST_BATCH
-    _largest: int = LARGEST_BATCH
+    _taken: int = 0
+    _refused: int = LARGEST_BATCH + 1
     _rests_until: float = 0.0
 
     def is_open(self, now: float) -> bool:
@@ -34,17 +35,23 @@ class BatchRoute:
 
     def on_answer(self, count: int) -> None:
         """So many ids were taken."""
-        if count >= self.limit:
-            self.limit = min(2 * self.limit, self._largest)
+        self._taken = max(self._taken, count)
+        if count < self.limit:
+            return
+        if self._refused > LARGEST_BATCH:
+            self.limit = min(2 * self.limit, LARGEST_BATCH)
+        elif self._refused - self._taken > self._taken / 2:
+            self.limit = (self._taken + self._refused) // 2
 
     def on_too_many(self, count: int) -> None:
         """So many ids were refused."""
-        self._largest = max(1, min(self._largest, count - 1))
-        self.limit = max(1, min(self.limit, count // 2))
+        self._refused = min(self._refused, count)
+        self._taken = min(self._taken, count - 1)
+        self.limit = max(1, self._taken or count // 2)
 
     def forget_limit(self) -> None:
         """Something else was wrong than the number of ids."""
-        self.limit, self._largest = FIRST_BATCH, LARGEST_BATCH
+        self.limit, self._taken, self._refused = FIRST_BATCH, 0, LARGEST_BATCH + 1
 
     def on_refused(self, now: float) -> None:
         """Kling does not take this kind of question."""

@@ -114,8 +114,8 @@ class Watcher:
             try:
                 await asyncio.gather(*rounds, return_exceptions=True)
             finally:
-                await self._asking.close()
                 stats.gauge("watcher.in_flight", len(self._waits), conn_id=self._conn_id)
+                await self._asking.close()
 
     async def _start_rounds(self) -> None:
         """Start asking for those who are due, and note when to look again."""
@@ -252,7 +252,7 @@ class Watcher:
             watch.task = task
             watch.context.run(
                 log.info,
-                "Task %s is %s%s; %s usually takes about %.0f s.",
+                "Task %s: %s%s; %s usually takes about %.3g s.",
                 task.task_id,
                 task.status,
                 "" if elapsed is None else f" after {elapsed:.0f} s",

@@ -94,16 +94,67 @@ def test_the_form_of_older_airflows_is_made_from_the_same_fields(monkeypatch: py
 
 
 def test_importing_an_operator_stays_light() -> None:
-    heavy = ["aiohttp", "av", "PIL", "fastapi", "pandas", "requests", "jwt", "imagesize"]
+    heavy = [
+        *("aiohttp", "requests", "requests_toolbelt", "urllib3", "httpx", "jwt", "tenacity"),
+        *("av", "PIL", "imagesize", "pandas", "numpy", "fastapi", "uvicorn", "sqlalchemy", "email_validator"),
+        *(
+            "fsspec",
+            "upath",
+            "airflow.models",
+            "airflow.providers.http.hooks.http",
+            "kling_provider.simulator",
+        ),
+    ]
     tell = f"print(json.dumps([name for name in {heavy} if name in sys.modules]))"
-    airflows_own = bare(  # 3.0 loads fastapi itself
+    airflows_own = bare(
         "import json, sys; from airflow.sdk import BaseOperator, BaseSensorOperator;"
         f"from airflow.triggers.base import BaseTrigger; {tell}"
     )
     loaded = bare(
-        f"import json, sys; import kling_provider.operators.kling, kling_provider.sensors.kling; {tell}"
+        "import json, sys; import kling_provider.operators.kling, kling_provider.sensors.kling,"
+        "kling_provider.triggers.kling, kling_provider.transfers.kling_to_object_storage;" + tell
     )
     assert set(loaded) <= set(airflows_own)
+
+
+def test_a_dag_file_builds_no_request_model_but_those_it_uses() -> None:
+    built, used = bare(
+        "import json; from kling_provider.operators.kling import KlingImageToVideoOperator;"
+        "from kling_provider.api.requests import REQUESTS;"
+        "told = lambda: sorted(name for name, model in REQUESTS.items() if model.__pydantic_complete__);"
+        "before = told(); KlingImageToVideoOperator(task_id='t', image='https://example.com/a.png');"
+        "print(json.dumps([before, told()]))"
+    )
+    assert (built, used) == ([], ["image2video"])
+
+
+def test_threads_that_check_their_first_request_at_once_do_not_disturb_each_other() -> None:
+    failed = bare(
+        """
+import json, sys, threading
+from kling_provider.api.endpoints import ENDPOINTS
+from kling_provider.api.requests import check_request
+
+sys.setswitchinterval(1e-6)
+together, failed = threading.Barrier(8), []
+camera = {"type": "simple", "config": {"pan": 3}}
+given = {"model_name": "kling-v1", "image": "https://example.com/a.png", "camera_control": camera}
+
+def check():
+    together.wait()
+    try:
+        body = check_request(ENDPOINTS["image2video"], given, validate="warn").body
+        assert body["camera_control"]["config"]["pan"] == 3, body
+    except Exception as error:
+        failed.append(repr(error))
+
+threads = [threading.Thread(target=check) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(json.dumps(failed))
+"""
+    )
+    assert failed == []
 
 
 def test_the_sync_and_the_async_hook_offer_the_same() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -219,6 +220,9 @@ VideoRatio = Literal["16:9", "9:16", "1:1"]
 ImageRatio = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9"]
 
 
+_building = threading.RLock()
+
+
 class Part(BaseModel):
     """A request or a part of one: unknown fields are mistakes.
 
@@ -226,6 +230,7 @@ class Part(BaseModel):
     """
 
     model_config = ConfigDict(
+        defer_build=True,  # until the first check: a DAG file needs two or three of the models
         extra="forbid",
         frozen=True,
         protected_namespaces=(),
@@ -233,6 +238,12 @@ class Part(BaseModel):
         allow_inf_nan=False,
         hide_input_in_errors=True,
     )
+
+    @classmethod
+    def model_rebuild(cls, **options: Any) -> bool | None:
+        """Build what was deferred, one thread at a time: older pydantics leave that to the caller."""
+        with _building:
+            return super().model_rebuild(**options)
 
     @classmethod
     def with_defaults(cls, fields: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:

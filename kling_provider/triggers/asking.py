@@ -131,7 +131,7 @@ class Asking:
             await self.singly(config, batch)
             return
         try:
-            tasks = await self._send(config.routes.ask_many(rows), "batch")
+            tasks = await self._send(config.routes.ask_many(rows), "bulk")
         except ApiFailure as error:
             failure = error.failure
             if failure.is_transient:

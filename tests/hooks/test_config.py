@@ -305,6 +305,32 @@ def test_settle_is_seconds_or_two_of_them(read, value, settle):
     assert read(settle=value).settle == settle
 
 
+def test_the_budget_of_requests_and_usual_times_are_read(read):
+    assert (read().triggerers, read().requests_per_second, read().typical_seconds) == (1, 4, {})
+    config = read(triggerers="3", requests_per_second="0.5", typical_seconds='{"image2video": 40}')
+    assert (config.triggerers, config.requests_per_second) == (3, 0.5)
+    assert config.typical_seconds == {"image2video": 40}
+    assert read(typical_seconds=12).typical_seconds == {"*": 12}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("triggerers", 0),
+        ("triggerers", 1.5),
+        ("triggerers", True),
+        ("requests_per_second", 0),
+        ("requests_per_second", "fast"),
+        ("requests_per_second", "nan"),
+        ("typical_seconds", -1),
+        ("typical_seconds", {"image2video": "long"}),
+        ("typical_seconds", [1]),
+    ],
+)
+def test_a_wrong_budget_or_usual_time_is_refused_by_name(refused, name, value):
+    assert f"extra {name}=" in refused(**{name: value})
+
+
 @pytest.mark.parametrize("value", ["soon", [1], [1, 2, 3], -1, [0, 601], "nan", {"a": 1}])
 def test_a_settle_that_is_none_is_refused(refused, value):
     assert "extra settle=" in refused(settle=value)

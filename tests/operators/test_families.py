@@ -512,13 +512,8 @@ def test_a_file_on_the_worker_reaches_kling_wherever_it_takes_one(
 # --- mapped, and in chains, in a real DAG run -----------------------------------------------------------
 
 
-@pytest.mark.xdist_group("metadata-database")
-def test_every_family_can_be_mapped_and_chained(
-    metadata_database: None,  # noqa: F811
-    kling_simulator: SimulatorServer,
-    kling_connection: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def take_dags_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Airflow find the DAG files beside these tests."""
     folder = Path(__file__).parent / "dags"
     monkeypatch.setattr("tests.test_dags.DAGS", folder)
     bundle = {"name": "families", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle"}
@@ -526,6 +521,33 @@ def test_every_family_can_be_mapped_and_chained(
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST",
         json.dumps([{**bundle, "kwargs": {"path": str(folder)}}]),
     )
+
+
+@pytest.mark.xdist_group("metadata-database")
+def test_mapped_sensors_ask_nothing_on_the_worker_although_only_ids_are_handed_on(
+    metadata_database: None,  # noqa: F811
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take_dags_from_here(monkeypatch)
+    connection = kling_simulator.connection_json(typical_seconds=300)
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", connection)
+    monkeypatch.setattr("kling_provider.triggers.kling.FIRST_ASK_AFTER_SECONDS", 1.0)
+    values = run(load("mapped_ids"))
+    assert [value["status"] for value in values["wait"]] == ["succeed", "succeed"]
+    # One for each trigger; dag.test runs them one after the other.
+    assert len([one for one in kling_simulator.requests if one.method == "GET"]) == 2
+
+
+@pytest.mark.xdist_group("metadata-database")
+def test_every_family_can_be_mapped_and_chained(
+    metadata_database: None,  # noqa: F811
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take_dags_from_here(monkeypatch)
     kling_simulator.set(task_seconds=0.05)
     values = run(load("families"))
     assert [len(page) for page in values["voices"]] == [1, 2]

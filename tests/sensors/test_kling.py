@@ -475,3 +475,65 @@ def test_timedeltas_are_fine() -> None:
 
 def test_templates_reach_what_names_the_task() -> None:
     assert set(KlingTaskSensor.template_fields) == {"kling_task_id", "endpoint", "kling_conn_id"}
+
+
+def expecting(seconds: float, server: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", server.connection_json(typical_seconds=seconds))
+
+
+def gets(server: SimulatorServer) -> int:
+    return len([request for request in server.requests if request.method == "GET"])
+
+
+def reference(task: KlingTask, ago: float = 0.0, **more: Any) -> dict[str, Any]:
+    submitted_at = datetime.now(UTC) - timedelta(seconds=ago)
+    return {
+        "task_id": task.task_id,
+        "endpoint": "text2video",
+        "submitted_at": submitted_at.isoformat(),
+        **more,
+    }
+
+
+@pytest.mark.parametrize(("ago", "asks"), [(5, 0), (600, 1)])
+def test_the_worker_asks_only_when_the_task_may_be_over(
+    ago: float,
+    asks: int,
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expecting(300, kling_simulator, monkeypatch)
+    kling_simulator.next_task(outcome="stuck")
+    operator = sensor(kling_task_id=reference(submit(), ago, profile="text2video kling-v2-6 std 5"))
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context_of(operator))
+    assert gets(kling_simulator) == asks
+    arguments = deferred.value.trigger.serialize()[1]
+    assert arguments["profile"] == "text2video kling-v2-6 std 5"
+    assert arguments["booked_at"] == pytest.approx(time.time() - ago, abs=5)
+
+
+def test_without_an_ask_the_deadline_counts_from_the_booking_all_the_same(
+    kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expecting(300, kling_simulator, monkeypatch)
+    kling_simulator.next_task(outcome="stuck")
+    operator = sensor(kling_task_id=reference(submit(), ago=20), timeout=100)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context_of(operator))
+    assert deferred.value.trigger.serialize()[1]["deadline"] == pytest.approx(time.time() + 80, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [
+        ({}, 5),
+        ({"deferrable": False}, 5),
+        ({"deferrable": False, "mode": "reschedule"}, 10),
+        ({"deferrable": False, "mode": "reschedule", "poke_interval": 30}, 30),
+        ({"poke_interval": 2}, 2),
+    ],
+)
+def test_the_default_interval_suits_the_mode(arguments: dict[str, Any], seconds: float) -> None:
+    assert KlingTaskSensor(task_id="wait", kling_task_id="1", **arguments).poke_interval == seconds

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -112,7 +113,7 @@ def test_the_fixtures_serve_a_test_suite(kling_connection: str, client: Client) 
 
 def test_the_connection_names_gateway_proof_and_extras(kling: SimulatorServer) -> None:
     connection = json.loads(kling.connection_json("dmxapi", timeout=3))
-    assert connection["extra"] == {"gateway": "dmxapi", "timeout": 3}
+    assert connection["extra"] == {"gateway": "dmxapi", "timeout": 3, "typical_seconds": 0.3}
     signed = json.loads(kling.connection_json(auth="pair"))
     assert (signed["login"], signed["password"]) == ("ak-sample", "sk-sample")
     assert kling.connection_uri().startswith("kling://:sim-key@http%3A%2F%2F127.0.0.1")
@@ -128,3 +129,15 @@ def test_a_wrong_setting_is_named_at_once() -> None:
 def test_the_control_plane_tells_what_it_speaks(client: Client) -> None:
     rows = client.ask("GET", "/_simulator/endpoints").json()
     assert [row["name"] for row in rows] == list(ENDPOINTS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [({"speed": 1}, None), ({"speed": 20}, 8.2), ({"speed": 2, "task_seconds": 3}, 1.5)],
+)
+def test_the_connection_says_how_much_faster_it_is_than_klings(
+    settings: dict[str, Any], seconds: float | None
+) -> None:
+    with SimulatorServer(**settings) as server:
+        extra = json.loads(server.connection_json())["extra"]
+    assert extra.get("typical_seconds") == seconds

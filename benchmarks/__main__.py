@@ -3,58 +3,137 @@
 from __future__ import annotations
 
 import argparse
+import pkgutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots, shows, table
+from benchmarks import plots, shows, table, throughput
 from benchmarks.rows import RESULTS, Row, Show, read, write
 from benchmarks.runner import rows_of
-from benchmarks.scenarios import plan
+from benchmarks.scenarios import Scenario, plan
 
 ABOUT = """\
 What waiting for videos costs: this package against what Airflow and others do, on the bundled simulator, which runs
 in a process of its own. Two to three minutes with --quick, half an hour without.
 """
+#: What is run besides the scenarios.
+OTHERS = ("throughput", "airflow")
+#: Made and stored on a real Airflow.
+VIDEOS_OF_AIRFLOW = 30
 NUMBERS, QUICK_NUMBERS = "bench.json", "quick.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; returns the exit code."""
     options = _parser().parse_args(arguments)
+    others = [name for name in OTHERS if name in options.rows] if options.rows else list(OTHERS)
+    wanted = [name for name in options.rows if name not in OTHERS]
     try:
-        chosen = plan(quick=options.quick, wanted=options.rows)
+        chosen = plan(quick=options.quick, wanted=wanted) if wanted or not options.rows else []
     except ValueError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     if options.list:
         print("\n".join(f"{row.name:26} {row.kind:8} {', '.join(row.peers)}" for row in chosen))
+        print("\n".join(others))
         return 0
+    start = time.monotonic()
     path = Path(options.results) / (QUICK_NUMBERS if options.quick else NUMBERS)
-    start, rows, throughput = time.monotonic(), list[Row](), list[Mapping[str, Any]]()
-    print(table.header(), flush=True)
-    failed = 0
-    for scenario in chosen:
-        try:
-            for row in rows_of(scenario, options.seed):
-                rows.append(row)
-                print(table.line(row, table.ours_of(rows, row)), flush=True)
-        except RuntimeError as error:
-            failed += 1
-            print(f"bench: {error}", file=sys.stderr)
-    print(table.LEGEND)
-    if options.rows:  # the rest stays as it was
-        rows, throughput = _merged(path, rows)
-    else:
-        throughput = list(_throughput(quick=options.quick))
-    judged = shows.judge(rows)
+    run = Run.before(path) if options.rows else Run()
+    is_whole = run.add(chosen, options.seed)
+    if "throughput" in others:
+        is_whole &= run.add_throughput(quick=options.quick)
+    if "airflow" in others and not options.quick:
+        is_whole &= run.add_airflow_costs()
+    judged = shows.judge(run.rows)
     _print_shows(judged)
-    write(path, rows, judged, throughput, seed=options.seed, is_quick=options.quick)
-    pictures = [] if options.quick else plots.draw(rows, path.parent)
+    write(path, run.rows, judged, run.throughput, run.airflow, seed=options.seed, is_quick=options.quick)
+    pictures = [] if options.quick else plots.draw(run.rows, path.parent)
     print(f"\n{time.monotonic() - start:.0f} s; numbers in {path}" + "".join(f"; {one}" for one in pictures))
-    return 1 if failed else 0
+    if not options.quick:
+        print("docs/capacity.md shows the last full run: python -m benchmarks.capacity --write")
+    return 0 if is_whole else 1
+
+
+@dataclass
+class Run:
+    """What was measured.
+
+    :param rows: of the scenarios.
+    :param throughput: of submits, stores and imports.
+    :param airflow: what a video costs Airflow itself.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    throughput: list[Mapping[str, Any]] = field(default_factory=list)
+    airflow: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def before(cls, path: Path) -> Run:
+        """What an earlier run measured, where there is one."""
+        try:
+            told = read(path)
+        except (FileNotFoundError, ValueError):
+            return cls()
+        return cls(told["rows"], told["throughput"], told["airflow"])
+
+    def add(self, scenarios: Sequence[Scenario], seed: int) -> bool:
+        """Run scenarios and print their rows, which take the place of earlier ones; tells whether all ran."""
+        is_whole = True
+        if scenarios:
+            print(table.header(), flush=True)
+        for scenario in scenarios:
+            rows: list[Row] = []
+            try:
+                for row in rows_of(scenario, seed):
+                    rows.append(row)
+                    print(table.line(row, table.ours_of(rows, row)), flush=True)
+            except RuntimeError as error:
+                is_whole = _failed(error)
+            self.rows = [row for row in self.rows if row.scenario.split(" (")[0] != scenario.name] + rows
+        if scenarios:
+            print(table.LEGEND)
+        return is_whole
+
+    def add_throughput(self, *, quick: bool) -> bool:
+        """Run what has a benchmark of its own: each module of the package that measures."""
+        is_whole, self.throughput = True, []
+        print()
+        for found in pkgutil.iter_modules(throughput.__path__):
+            measure = getattr(import_module(f"{throughput.__name__}.{found.name}"), "measure", None)
+            try:
+                rows = measure(quick=quick) if measure else []
+            except Exception as error:  # the rest is measured all the same
+                is_whole = _failed(error)
+                continue
+            self.throughput += rows
+            for row in rows:
+                print(table.throughput_line(row), flush=True)
+        return is_whole
+
+    def add_airflow_costs(self) -> bool:
+        """Let a real Airflow make videos, for the capacity page."""
+        from benchmarks.airflow_costs import measure
+
+        try:
+            self.airflow = measure(VIDEOS_OF_AIRFLOW)
+        except Exception as error:  # a busy machine may not start an Airflow in time
+            return _failed(error)
+        print(
+            "\nAirflow itself: "
+            + ", ".join(f"{name} {table.number(one)}" for name, one in self.airflow.items())
+        )
+        return True
+
+
+def _failed(error: Exception) -> bool:
+    print(f"bench: {error}", file=sys.stderr)
+    return False
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,28 +145,12 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         default=[],
         metavar="NAME",
-        help="only these scenarios, by the beginning of the name",
+        help=f"only these scenarios, or {' or '.join(OTHERS)}",
     )
     add("--seed", type=int, default=20261127, help="of the durations (%(default)s)")
     add("--list", action="store_true", help="say what would be run")
     add("--results", default=str(RESULTS), metavar="FOLDER", help="where numbers and plots go")
     return parser
-
-
-def _merged(path: Path, rows: list[Row]) -> tuple[list[Row], list[Mapping[str, Any]]]:
-    """What an earlier run measured, with the new rows in their place."""
-    try:
-        before = read(path)
-    except (FileNotFoundError, ValueError):
-        return rows, []
-    measured = {row.scenario.split(" (")[0] for row in rows}
-    kept = [row for row in before["rows"] if row.scenario.split(" (")[0] not in measured]
-    return kept + rows, before["throughput"]
-
-
-def _throughput(*, quick: bool) -> Iterator[Mapping[str, Any]]:
-    """Submits, stores and imports, which have a benchmark of their own."""
-    yield from ()
 
 
 def _print_shows(judged: Sequence[Show]) -> None:

@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from benchmarks.batches import affordable, batch, spread
 from benchmarks.durations import Job, Mix
@@ -33,8 +34,6 @@ from benchmarks.windows import window
 
 #: A mapped task's instances start so long after each other.
 SECONDS_BETWEEN_SUBMITS = 0.25
-#: Others need no long warming up.
-WARM_SECONDS, WINDOW_SECONDS = 10.0, 40.0
 WORKERS_LOOKED_AT = 5
 
 
@@ -88,16 +87,7 @@ class Client:
             elif scenario.kind == "memory":
                 rows = [await weigh(row, kling, peer, self._mix(), conn_id)]
             else:
-                is_short = not peer.is_ours
-                rows = [
-                    await window(
-                        row, kling, peer, self._mix(), conn_id,
-                        heart_share=self._heart_share,
-                        warm=min(WARM_SECONDS, scenario.warm) if is_short else scenario.warm,
-                        seconds=min(WINDOW_SECONDS, scenario.seconds) if is_short else scenario.seconds,
-                        interval=interval,
-                    )
-                ]  # fmt: skip
+                rows = [await self._window(kling, conn_id, row, interval)]
             if peer.is_ours and scenario.kind != "memory":
                 fresh = kling.book(
                     [Job(one, 300) for one in scenario.medians for _ in range(WORKERS_LOOKED_AT)]
@@ -107,16 +97,32 @@ class Client:
                     one.worker_requests, one.requests = asked, (one.requests or 0) + asked
         return rows
 
+    async def _window(self, kling: Kling, conn_id: str, row: Row, interval: float | None) -> Row:
+        scenario = self._scenario
+        return await window(
+            row,
+            kling,
+            PEERS[row.peer],
+            self._mix(),
+            conn_id,
+            heart_share=self._heart_share,
+            warm=scenario.warm,
+            seconds=scenario.seconds,
+            interval=interval,
+        )
+
     async def _lone(self, kling: Kling, conn_id: str, row: Row) -> list[Row]:
-        """Fresh, while it learns, and when it has learned."""
+        """Fresh, while it learns, and when it has learned. What it learns from is over when it is asked for."""
         scenario, mix = self._scenario, self._mix()
-        names = {"": 1, " (learning)": scenario.lessons, " (learned)": 1}
-        rows = [
-            Row(f"{row.scenario}{name}", row.peer, waits, scale=row.scale, account=row.account)
-            for name, waits in names.items()
-        ]
-        rounds = [[mix.new(count) for _ in range(scenario.waits)] for count in names.values()]
-        return await lone(rows, kling, PEERS[row.peer], rounds, conn_id)
+        rows, lessons, learned = [], [], 0
+        for total in scenario.lessons:
+            told = f"{row.scenario} ({total} learned)" if total else row.scenario
+            rows.append(Row(told, row.peer, 1, scale=row.scale, account=row.account))
+            # Each wait before teaches one more.
+            lessons.append([[over(job) for job in mix.new(total - learned)] for _ in range(scenario.waits)])
+            learned = total + 1
+        rounds = [[mix.new(1) for _ in range(scenario.waits)] for _ in rows]
+        return await lone(rows, kling, PEERS[row.peer], lessons, rounds, conn_id)
 
     async def _warm_up(self, kling: Kling, peer: Peer) -> None:
         """Let it wait for what is over already: what it imports and opens is not what a wait costs."""
@@ -130,8 +136,8 @@ class Client:
     @contextmanager
     def _kling(self) -> Iterator[Kling]:
         scenario = self._scenario
-        sees = scenario.account != "hidden"
-        with Kling(self._clock, list_order=scenario.order, tasks_see_classic=sees) as kling:
+        settings = {"list_order": scenario.order, "batch_limit": scenario.batch_limit}
+        with Kling(self._clock, tasks_see_classic=scenario.account != "hidden", **settings) as kling:
             if scenario.is_shared:
                 kling.foreign(*FOREIGN)
             yield kling
@@ -142,6 +148,11 @@ class Client:
         conn_id = f"bench_{self._connections}"
         kling.connect(conn_id, signed=self._scenario.account == "lists")
         return conn_id
+
+
+def over(job: Job) -> Job:
+    """The same job, over already."""
+    return replace(job, age=job.seconds + 60)
 
 
 def _print(rows: list[Row]) -> None:

@@ -7,11 +7,14 @@ from contextlib import AsyncExitStack
 
 from benchmarks.batches import PATIENCE_SECONDS
 from benchmarks.durations import Job
-from benchmarks.meters import measured
+from benchmarks.meters import Meter, measured
 from benchmarks.peers.base import Peer, Waiter
 from benchmarks.rows import Row
 from benchmarks.server import Booked, Kling
-from benchmarks.waits import note_ends, wait_for_all
+from benchmarks.waits import Ended, note_ends, wait_for_all
+
+#: The jobs of each connection.
+Round = Sequence[Sequence[Job]]
 
 
 class _Alone:
@@ -25,11 +28,17 @@ class _Alone:
 
 
 async def lone(
-    rows: Sequence[Row], kling: Kling, peer: Peer, rounds: Sequence[Sequence[Sequence[Job]]], conn_id: str
+    rows: Sequence[Row],
+    kling: Kling,
+    peer: Peer,
+    lessons: Sequence[Round],
+    rounds: Sequence[Round],
+    conn_id: str,
 ) -> list[Row]:
-    """Fill a row for each round. A connection remembers what it learned in the rounds before.
+    """Fill a row for each round. A connection remembers what it learned before.
 
-    :param rounds: in each, the jobs of every connection; those of one connection are waited for at the same time.
+    :param lessons: before each round; not measured.
+    :param rounds: what is measured.
     """
     connections = [f"{conn_id}_{number}" for number in range(len(rounds[0]))]
     async with AsyncExitStack() as stack:
@@ -37,17 +46,22 @@ async def lone(
         for name in connections:
             kling.connect(name)
             waiters.append(await stack.enter_async_context(peer.open(kling, name, peer.interval)))
-        for row, jobs in zip(rows, rounds, strict=True):
-            booked = iter(kling.book([job for own in jobs for job in own]))
-            tasks = [[next(booked) for _ in own] for own in jobs]
-            waiter = _Alone(
-                {task.task_id: one for one, own in zip(waiters, tasks, strict=True) for task in own}
-            )
-            everything = [task for own in tasks for task in own]
+        for row, lesson, jobs in zip(rows, lessons, rounds, strict=True):
+            await _round(kling, waiters, lesson)
             before = sum(kling.requests().values())
-            async with measured(heart=False) as meter:
-                ended = await wait_for_all(waiter, everything, PATIENCE_SECONDS)
-            row.requests = (sum(kling.requests().values()) - before) / len(everything)
-            row.cpu_ms = 1000 * meter.cpu / len(everything)
+            ended, meter = await _round(kling, waiters, jobs)
+            row.requests = (sum(kling.requests().values()) - before) / len(ended)
+            row.cpu_ms = 1000 * meter.cpu / len(ended)
             note_ends(row, ended)
     return list(rows)
+
+
+async def _round(kling: Kling, waiters: Sequence[Waiter], jobs: Round) -> tuple[list[Ended], Meter]:
+    booked = kling.book([job for own in jobs for job in own])
+    if not booked:
+        return [], Meter()
+    rest = iter(booked)
+    owners = {next(rest).task_id: waiter for waiter, own in zip(waiters, jobs, strict=True) for _ in own}
+    async with measured(heart=False) as meter:
+        ended = await wait_for_all(_Alone(owners), booked, PATIENCE_SECONDS)
+    return ended, meter

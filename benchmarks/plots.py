@@ -71,7 +71,7 @@ def _lines(axes: Any, rows: Sequence[Row]) -> None:
         points = sorted(
             (1 if row.scenario.startswith("lone") else row.waits, row.requests)
             for row in chosen
-            if _is_mix(row) and row.requests and "(learning)" not in row.scenario
+            if _is_mix(row) and row.requests and "learned)" not in row.scenario
         )
         axes.plot(*zip(*points, strict=True), marker="o", color=colour, label=label) if points else None
     axes.set_xscale("log")

@@ -105,11 +105,16 @@ def write(
     rows: Sequence[Row],
     shows: Sequence[Show],
     throughput: Sequence[Mapping[str, Any]],
+    airflow: Mapping[str, float],
     *,
     seed: int,
     is_quick: bool,
 ) -> None:
-    """Write a run."""
+    """Write a run.
+
+    :param throughput: what :mod:`benchmarks.throughput` has measured.
+    :param airflow: what :mod:`benchmarks.airflow_costs` has.
+    """
     content = {
         "schema": SCHEMA,
         "machine": machine(),
@@ -118,6 +123,7 @@ def write(
         "rows": [row.to_dict() for row in rows],
         "shows": [asdict(show) for show in shows],
         "throughput": [dict(row) for row in throughput],
+        "airflow": _rounded(dict(airflow)),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

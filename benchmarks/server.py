@@ -17,7 +17,7 @@ from benchmarks.durations import Job
 
 #: What every task of a benchmark was asked with, and how the watcher calls that.
 BODY = {"model_name": "kling-v2-6", "mode": "std", "duration": "5"}
-PROFILE_OF_BODY = "kling-v2-6/std/5"
+PROFILE_OF_BODY = "kling-v2-6 std 5"
 START_SECONDS = 30
 
 

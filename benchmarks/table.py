@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from benchmarks.peers.table import PEERS
 from benchmarks.rows import Row
@@ -48,12 +49,12 @@ def line(row: Row, ours: Row | None) -> str:
     return _line([*cells, f"{row.done:,}", str(row.lost), str(row.early)])
 
 
-def print_all(rows: Sequence[Row]) -> None:
-    """Print rows with what they mean."""
-    print(header())
-    for row in rows:
-        print(line(row, ours_of(rows, row)))
-    print(LEGEND)
+def throughput_line(row: Mapping[str, Any]) -> str:
+    """A row of :mod:`benchmarks.throughput`."""
+    others = (
+        f"{who} {number(one)} ({number(row['ratio'][who])}x)" for who, one in row["alternatives"].items()
+    )
+    return f"{row['name']:28} {number(row['ours'])} {row['unit']}; " + ", ".join(others)
 
 
 def ours_of(rows: Sequence[Row], row: Row) -> Row | None:
@@ -84,7 +85,7 @@ def _cell(name: str, row: Row, ours: Row | None) -> str:
     return text if times is None else f"{text} ({number(times)}x)"
 
 
-_WIDTHS = (28, 6, 5, 27, 13, 14, 14, 7, 7, 7, 13, 13, 11, 7, 6, 5, 5)
+_WIDTHS = (37, 6, 5, 27, 13, 14, 14, 7, 7, 7, 13, 13, 11, 7, 6, 5, 5)
 
 
 def _line(cells: Sequence[str]) -> str:

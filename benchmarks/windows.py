@@ -23,6 +23,8 @@ from benchmarks.waits import Ended, note_ends, wait_for
 MOST_REQUESTS_PER_SECOND = 400.0
 #: New tasks are submitted so often.
 SUBMIT_SECONDS = 1.0
+#: For those who ask at intervals, unless these are longer.
+WARM_SECONDS, WINDOW_SECONDS = 10.0, 40.0
 #: Who still waits so long after the end, and after an interval, is lost.
 OVERDUE_SECONDS = 90.0
 
@@ -39,10 +41,13 @@ class _Stream:
     waiting: dict[asyncio.Task[None], Booked] = field(default_factory=dict)
     _due: int = 0
 
-    def begin(self, tasks: Sequence[Booked]) -> None:
-        """Begin to wait for tasks."""
-        for task in tasks:
-            wait = asyncio.create_task(self._wait(task))
+    def begin(self, tasks: Sequence[Booked], within: float = 0.0) -> None:
+        """Begin to wait for tasks.
+
+        :param within: each one at some time in so many seconds: those that began long ago do not ask in step.
+        """
+        for number, task in enumerate(tasks):
+            wait = asyncio.create_task(self._wait(task, within * number / len(tasks)))
             self.waiting[wait] = task
             wait.add_done_callback(self.waiting.pop)
 
@@ -67,7 +72,8 @@ class _Stream:
         self.own_cpu += time.thread_time() - start
         return tasks
 
-    async def _wait(self, task: Booked) -> None:
+    async def _wait(self, task: Booked, later: float) -> None:
+        await asyncio.sleep(later)
         self.ended.append(await wait_for(self.waiter, task))
         self._due += 1
 
@@ -88,12 +94,15 @@ async def window(
 
     :param mix: draws the jobs.
     :param heart_share: what the heart alone uses of a core.
-    :param warm: seconds until measuring begins: at first all waits ask at once, as after a triggerer's restart.
-    :param seconds: how long is measured.
+    :param warm: seconds until measuring begins: at first all waits ask at once, as after a triggerer's restart. A peer
+        with an interval needs only that.
+    :param seconds: how long is measured; the same.
     :param interval: instead of the peer's own.
     """
     every = peer.interval if interval is None else interval
     row.interval = every or None
+    if every:  # nothing to settle but the phases
+        warm, seconds = max(WARM_SECONDS, every), max(WINDOW_SECONDS, every)
     if peer.rate(row.waits, every) > MOST_REQUESTS_PER_SECOND or row.waits > peer.most:
         return computed(row, mix.new(1000), every, peer)
     base = resident_bytes()
@@ -133,7 +142,7 @@ async def _streaming(
 ) -> AsyncIterator[_Stream]:
     async with peer.open(kling, conn_id, every) as waiter:
         stream = _Stream(kling, waiter, mix)
-        stream.begin(kling.book(mix.under_way(waits)))
+        stream.begin(kling.book(mix.under_way(waits)), within=every)
         filling = asyncio.create_task(stream.keep_full())
         try:
             yield stream

@@ -42,7 +42,7 @@ def _newer_arguments(task: Booked) -> dict[str, Any]:
     from kling_provider.triggers.kling import KlingTaskTrigger
 
     known = signature(KlingTaskTrigger.__init__).parameters
-    told = {"profile": f"{task.endpoint}/{PROFILE_OF_BODY}", "booked_at": task.created_at}
+    told = {"profile": f"{task.endpoint} {PROFILE_OF_BODY}", "booked_at": task.created_at}
     return {name: value for name, value in told.items() if name in known}
 
 
@@ -77,7 +77,7 @@ def _defer(conn_id: str, task: Booked) -> None:
             "task_id": task.task_id,
             "endpoint": task.endpoint,
             "submitted_at": submitted,
-            "profile": f"{task.endpoint}/{PROFILE_OF_BODY}",
+            "profile": f"{task.endpoint} {PROFILE_OF_BODY}",
         },
     )
     instance = SimpleNamespace(try_number=1, max_tries=0, map_index=-1, start_date=datetime.now(UTC))

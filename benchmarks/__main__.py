@@ -6,7 +6,7 @@ import argparse
 import pkgutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -45,14 +45,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     path = Path(options.results) / (QUICK_NUMBERS if options.quick else NUMBERS)
     run = Run.before(path) if options.rows else Run()
-    is_whole = run.add(chosen, options.seed)
+
+    def save() -> None:
+        write(
+            path,
+            run.rows,
+            shows.judge(run.rows),
+            run.throughput,
+            run.airflow,
+            seed=options.seed,
+            is_quick=options.quick,
+        )
+
+    is_whole = run.add(chosen, options.seed, save)
     if "throughput" in others:
         is_whole &= run.add_throughput(quick=options.quick)
     if "airflow" in others and not options.quick:
         is_whole &= run.add_airflow_costs()
-    judged = shows.judge(run.rows)
-    _print_shows(judged)
-    write(path, run.rows, judged, run.throughput, run.airflow, seed=options.seed, is_quick=options.quick)
+    save()
+    _print_shows(shows.judge(run.rows))
     pictures = [] if options.quick else plots.draw(run.rows, path.parent)
     print(f"\n{time.monotonic() - start:.0f} s; numbers in {path}" + "".join(f"; {one}" for one in pictures))
     if not options.quick:
@@ -82,8 +93,12 @@ class Run:
             return cls()
         return cls(told["rows"], told["throughput"], told["airflow"])
 
-    def add(self, scenarios: Sequence[Scenario], seed: int) -> bool:
-        """Run scenarios and print their rows, which take the place of earlier ones; tells whether all ran."""
+    def add(self, scenarios: Sequence[Scenario], seed: int, save: Callable[[], None]) -> bool:
+        """Run scenarios and print their rows, which take the place of earlier ones; tells whether all ran.
+
+        :param seed: of the durations.
+        :param save: called after each.
+        """
         is_whole = True
         if scenarios:
             print(table.header(), flush=True)
@@ -96,8 +111,9 @@ class Run:
             except RuntimeError as error:
                 is_whole = _failed(error)
             self.rows = [row for row in self.rows if row.scenario.split(" (")[0] != scenario.name] + rows
+            save()
         if scenarios:
-            print(table.LEGEND)
+            print(table.legend())
         return is_whole
 
     def add_throughput(self, *, quick: bool) -> bool:

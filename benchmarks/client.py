@@ -56,46 +56,46 @@ class Client:
         if scenario.kind == "window":
             self._heart_share = await idle_share()
         lag = None
-        for name in scenario.peers:
-            rows = await self._rows(name, None)
-            if PEERS[name].is_ours:
-                lag = rows[-1].lag
-            _print(rows)
-        if lag:
-            for name in scenario.at_same_lag:
-                _print(await self._rows(name, 2 * lag))
-
-    async def _rows(self, name: str, interval: float | None) -> list[Row]:
-        scenario, peer = self._scenario, PEERS[name]
-        alone = scenario.kind == "lone"
-        row = Row(
-            scenario.name, name, 1 if alone else scenario.waits, scale=scenario.scale, account=scenario.title
-        )
-        row.is_same_lag = interval is not None
         with self._kling() as kling:
-            await self._warm_up(kling, peer)
-            conn_id = self._connection(kling)
-            if alone and peer.is_ours:
-                rows = await self._lone(kling, conn_id, row)
-            elif scenario.kind in ("lone", "batch"):
-                # As many lone ones side by side as do not disturb each other.
-                most = affordable(peer, scenario, interval) if alone else scenario.waits
-                jobs = self._mix().new(most)
-                if scenario.kind == "batch":
-                    jobs = spread(jobs, min(SECONDS_BETWEEN_SUBMITS * len(jobs), self._mix().mean / 4))
-                rows = [await batch(row, kling, peer, jobs, conn_id, interval)]
-            elif scenario.kind == "memory":
-                rows = [await weigh(row, kling, peer, self._mix(), conn_id)]
-            else:
-                rows = [await self._window(kling, conn_id, row, interval)]
-            if peer.is_ours and scenario.kind != "memory":
-                fresh = kling.book(
-                    [Job(one, 300) for one in scenario.medians for _ in range(WORKERS_LOOKED_AT)]
-                )
-                asked = await ours.requests_of_the_worker(kling, self._connection(kling), fresh)
-                for one in rows:
-                    one.worker_requests, one.requests = asked, (one.requests or 0) + asked
+            for name in scenario.peers:
+                rows = await self._rows(kling, name, None)
+                if PEERS[name].is_ours:
+                    lag = rows[-1].lag
+                _print(rows)
+            if lag:
+                for name in scenario.at_same_lag:
+                    _print(await self._rows(kling, name, 2 * lag))
+
+    async def _rows(self, kling: Kling, name: str, interval: float | None) -> list[Row]:
+        scenario, peer = self._scenario, PEERS[name]
+        waits = 1 if scenario.kind == "lone" else scenario.waits
+        row = Row(scenario.name, name, waits, scale=scenario.scale, account=scenario.title)
+        row.is_same_lag = interval is not None
+        self._begin_anew(kling)
+        await self._warm_up(kling, peer)
+        conn_id = self._connection(kling)
+        if scenario.kind == "memory":
+            return [await weigh(row, kling, peer, self._mix(), conn_id)]
+        if scenario.kind == "window":
+            rows = [await self._window(kling, conn_id, row, interval)]
+        elif scenario.kind == "lone" and peer.is_ours:
+            rows = await self._lone(kling, conn_id, row)
+        else:
+            rows = [await batch(row, kling, peer, self._jobs(peer, interval), conn_id, interval)]
+        if peer.is_ours:
+            fresh = [Job(one, 300) for one in scenario.medians for _ in range(WORKERS_LOOKED_AT)]
+            asked = await ours.requests_of_the_worker(kling, self._connection(kling), kling.book(fresh))
+            for one in rows:
+                one.worker_requests, one.requests = asked, (one.requests or 0) + asked
         return rows
+
+    def _jobs(self, peer: Peer, interval: float | None) -> list[Job]:
+        """The jobs of a batch; or of lone waits, as many side by side as do not disturb each other."""
+        mix = self._mix()
+        if self._scenario.kind == "lone":
+            return mix.new(affordable(peer, self._scenario, interval))
+        jobs = mix.new(self._scenario.waits)
+        return spread(jobs, min(SECONDS_BETWEEN_SUBMITS * len(jobs), mix.mean / 4))
 
     async def _window(self, kling: Kling, conn_id: str, row: Row, interval: float | None) -> Row:
         scenario = self._scenario
@@ -138,9 +138,12 @@ class Client:
         scenario = self._scenario
         settings = {"list_order": scenario.order, "batch_limit": scenario.batch_limit}
         with Kling(self._clock, tasks_see_classic=scenario.account != "hidden", **settings) as kling:
-            if scenario.is_shared:
-                kling.foreign(*FOREIGN)
             yield kling
+
+    def _begin_anew(self, kling: Kling) -> None:
+        kling.turn("/reset")
+        if self._scenario.is_shared:
+            kling.foreign(*FOREIGN)
 
     def _connection(self, kling: Kling) -> str:
         """One that nothing was learned on."""

@@ -13,7 +13,7 @@ from benchmarks.server import Kling
 from benchmarks.waits import wait_for
 
 #: How long the waits are let ask.
-SETTLE_SECONDS = 25.0
+SETTLE_SECONDS = 16.0
 #: Nobody finishes while it is weighed.
 FACTOR = 20.0
 

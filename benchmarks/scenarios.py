@@ -88,20 +88,18 @@ def _wrong_by(factor: float) -> dict[str, float]:
 
 SHORT = {"image2video": 7.3}
 LONE = {"image2video": TYPICAL["image2video"]}
-FAST = ("kling", "runapi", "replicate", "fal")
 LESSONS = (0, 5, 20)
-SLOW = ("threads", "sessions", "http-event", "http-sensor", "http-deferrable")
+REGISTRY = ("runapi", "replicate", "fal")
 
 #: In the order in which they are run and printed.
 PLAN: Sequence[Scenario] = (
-    Scenario("short-1", "batch", 1, FAST, medians=SHORT, at_same_lag=("shared",)),
-    Scenario("short-20", "batch", 20, FAST, medians=SHORT, at_same_lag=("shared",)),
-    Scenario("short-100", "batch", 100, FAST, medians=SHORT, at_same_lag=("shared",)),
+    Scenario("short-20", "batch", 20, ("kling", *REGISTRY), medians=SHORT, at_same_lag=("shared",)),
+    Scenario("short-100", "batch", 100, ("kling", *REGISTRY), medians=SHORT, at_same_lag=("shared",)),
     Scenario(
         "lone",
         "lone",
         64,
-        ("kling", *SLOW[:4], "runapi", "replicate", "fal"),
+        ("kling", "threads", "http-event", *REGISTRY),
         scale=15,
         medians=LONE,
         at_same_lag=("shared",),
@@ -110,36 +108,41 @@ PLAN: Sequence[Scenario] = (
     ),
     Scenario("lone, default 30 % low", "lone", 64, scale=15, medians=_wrong_by(1 / 0.7), lessons=LESSONS),
     Scenario("lone, default 30 % high", "lone", 64, scale=15, medians=_wrong_by(1 / 1.3), lessons=LESSONS),
-    Scenario("lone, shared account", "lone", 64, scale=15, medians=LONE, lessons=LESSONS, is_shared=True),
+    Scenario("lone, shared account", "lone", 64, scale=15, medians=LONE, is_shared=True),
     Scenario(
-        "mix-20", "batch", 20, ("kling", *SLOW, *FAST[1:]), scale=20, at_same_lag=ONE_BY_ONE, is_quick=True
+        "mix-20",
+        "batch",
+        20,
+        ("kling", "http-sensor", "http-deferrable", *REGISTRY),
+        scale=20,
+        at_same_lag=ONE_BY_ONE,
+        is_quick=True,
     ),
-    Scenario("mix-100", "batch", 100, ("kling", *SLOW), scale=10, at_same_lag=ONE_BY_ONE),
+    Scenario("mix-100", "batch", 100, ("kling", "sessions", "http-event"), scale=10, at_same_lag=ONE_BY_ONE),
     Scenario(
         "mix-1000",
         "window",
         1_000,
-        ("kling", "sessions", "runapi", "replicate", "fal"),
+        ("kling", "sessions", *REGISTRY),
         at_same_lag=ONE_BY_ONE,
         warm=30,
         seconds=90,
     ),
-    Scenario("mix-10000", "window", 10_000, ("kling", "threads", "shared"), warm=90, seconds=90),
-    Scenario("memory-1000", "memory", 1_000, ("kling", "threads", "sessions", "shared", "http-event")),
+    Scenario("mix-10000", "window", 10_000, ("kling", "shared"), warm=90, seconds=60),
+    Scenario("memory-1000", "memory", 1_000, ("kling", "threads", "sessions", "shared")),
     Scenario("memory-10000", "memory", 10_000),
-    Scenario("mix-1000, bulk of 200", "window", 1_000, batch_limit=200, warm=30, seconds=60),
-    Scenario("mix-10000, bulk of 200", "window", 10_000, batch_limit=200, warm=60, seconds=60),
-    Scenario("mix-1000, shared", "window", 1_000, is_shared=True, warm=30, seconds=60),
-    Scenario("mix-10000, shared", "window", 10_000, is_shared=True, warm=60, seconds=60),
+    Scenario("mix-1000, bulk of 200", "window", 1_000, batch_limit=200, warm=30, seconds=45),
+    Scenario("mix-1000, shared", "window", 1_000, is_shared=True, warm=30, seconds=45),
+    Scenario("mix-10000, shared", "window", 10_000, is_shared=True, warm=60, seconds=45),
     Scenario(
-        "mix-1000, shared, lists", "window", 1_000, account="lists", is_shared=True, warm=30, seconds=60
+        "mix-1000, shared, lists", "window", 1_000, account="lists", is_shared=True, warm=30, seconds=45
     ),
     *(
         Scenario(
             f"mix-200, {account}, {order}",
             "batch",
             200,
-            scale=10,
+            scale=12,
             account=account,
             order=order,
             is_shared=True,

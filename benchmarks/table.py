@@ -29,6 +29,11 @@ clock 20x: 20 s pass in one, for client and server; CPU is real, shares of a cor
 =lag: at the interval whose mean lag is ours."""
 
 
+def legend() -> str:
+    """What stands below: the columns, and what has to be known about the others."""
+    return "\n".join([LEGEND, *(f"{peer.name}: {peer.note}." for peer in PEERS.values() if peer.note)])
+
+
 def header() -> str:
     """The first line."""
     return _line(["scenario", "waits", "clock", "who", "every", *COLUMNS, "ended", "lost", "early"])

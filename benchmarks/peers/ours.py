@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
-from typing import Any
 
 from benchmarks.peers.base import PATIENCE_SECONDS, Opened
 from benchmarks.server import PROFILE_OF_BODY, Booked, Kling
@@ -29,21 +28,12 @@ class _Triggers:
             self._poke_interval,
             task.created_at + PATIENCE_SECONDS,
             asked_at=task.created_at,
-            **_newer_arguments(task),
+            profile=f"{task.endpoint} {PROFILE_OF_BODY}",
+            booked_at=task.created_at,
         )
         async for event in trigger.run():
             if event.payload["status"] != "finished":
                 raise RuntimeError(f"gave up: {event.payload}")
-
-
-def _newer_arguments(task: Booked) -> dict[str, Any]:
-    from inspect import signature
-
-    from kling_provider.triggers.kling import KlingTaskTrigger
-
-    known = signature(KlingTaskTrigger.__init__).parameters
-    told = {"profile": f"{task.endpoint} {PROFILE_OF_BODY}", "booked_at": task.created_at}
-    return {name: value for name, value in told.items() if name in known}
 
 
 @asynccontextmanager

@@ -30,8 +30,8 @@ PEERS: Mapping[str, Peer] = {
         http_provider.sensor,
         threads=1,
         most=http_provider.MOST_WORKERS,
-        note="holds a worker for each wait, for which a thread stands here; in reschedule mode the same requests, each of "
-        "them a worker start",
+        note="holds a worker for each wait, for which a thread stands here; with mode='reschedule' the requests are "
+        "the same, and each is a worker start",
     ),
     "http-deferrable": Peer(
         "HttpSensor, deferrable", 60, http_provider.sensor_trigger, note="cannot wait: any 200 ends it"

@@ -7,8 +7,10 @@ DEFAULT_REQUESTS_PER_SECOND = 4.0
 #: So many seconds' worth may be sent at once.
 BURST_SECONDS = 1.0
 #: 1302 halves the pace, down to this share of the full one; each answer after that gives a little back.
-SLOWEST_SHARE = 1 / 32
-RECOVERY_SHARE = 1 / 50
+SLOWEST_SHARE = 1 / 16
+RECOVERY_SHARE = 1 / 20
+#: What was under way together is refused together, and halves the pace once.
+ONE_REFUSAL_SECONDS = 3.0
 
 
 class RequestBudget:
@@ -26,6 +28,7 @@ class RequestBudget:
         self._tokens = self._most
         self._counted_at = 0.0
         self._paused_until = 0.0
+        self._slowed_at = -ONE_REFUSAL_SECONDS
 
     @property
     def pace(self) -> float:
@@ -42,20 +45,27 @@ class RequestBudget:
         :param now: seconds of a clock that is never set back.
         :returns: after so many seconds it may be sent.
         """
-        since = max(0.0, now - self._counted_at)
-        self._tokens = min(self._most, self._tokens + since * self.pace)
-        self._counted_at = max(now, self._counted_at)
+        at = max(now, self._counted_at)  # in a pause, its end
+        self._tokens = min(self._most, self._tokens + (at - self._counted_at) * self.pace)
+        self._counted_at = at
         self._tokens -= 1
-        missing = max(0.0, -self._tokens) / self.pace
-        return max(missing, self._paused_until - now)
+        return at - now + max(0.0, -self._tokens) / self.pace
 
-    def slow_down(self) -> None:
-        """Kling wants fewer requests (1302)."""
-        self._share = max(SLOWEST_SHARE, self._share / 2)
+    def slow_down(self, now: float) -> None:
+        """Kling wants fewer requests (1302), by the clock of :meth:`take`."""
+        if now - self._slowed_at >= ONE_REFUSAL_SECONDS:
+            self._slowed_at = now
+            self._share = max(SLOWEST_SHARE, self._share / 2)
 
     def pause(self, until: float) -> None:
-        """Let nothing go before ``until`` (Retry-After), by the clock of :meth:`take`."""
-        self._paused_until = max(self._paused_until, until)
+        """Let nothing go before ``until`` (Retry-After), and then one by one, by the clock of :meth:`take`."""
+        if until > self._counted_at:
+            self._tokens = min(self._tokens, 1.0)
+            self._counted_at = self._paused_until = until
+
+    def is_paused(self, now: float) -> bool:
+        """Whether what was reserved before has to be reserved anew."""
+        return now < self._paused_until
 
     def on_answer(self) -> None:
         """Kling has answered: a little faster again."""

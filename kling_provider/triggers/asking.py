@@ -7,10 +7,11 @@ that way for a while, and the tasks are asked for directly.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Literal, TypeVar
 
 from kling_provider import stats
 from kling_provider.api.auth import Bearer
@@ -24,19 +25,23 @@ from kling_provider.api.tasks import KlingTask
 from kling_provider.hooks.config import KlingConfig
 from kling_provider.hooks.kling import KlingAsyncHook
 from kling_provider.triggers.routes import BatchRoute, ListRoute
-from kling_provider.triggers.watch import Watch
+from kling_provider.triggers.watch import DOUBTFUL_MISSES, MOST_MISSES, Watch
 
 T = TypeVar("T")
+Kind = Literal["bulk", "list", "single"]
+MissCounter = Literal["batch_misses", "list_misses"]
 log = logging.getLogger(__name__)
 
 #: Requests on their way at the same time.
 MOST_AT_ONCE = 8
 #: So many single queries in a row without an answer: Kling is not there, and the rest is not tried.
 OUTAGE_AFTER = 4
+#: Single queries of one round; who is due still comes in the next.
+MOST_SINGLES = 64
+#: Seconds until a question for many is asked once more.
+SECOND_TRY_AFTER = 1.0
 #: So many answers are handed out at once; between them, others have a turn in the event loop.
 AT_A_TIME = 50
-#: A classic task of this age is told of by every way that knows it.
-SURELY_VISIBLE_SECONDS = 30.0
 #: Kling's, or its proxy's, answer to a question that is too long.
 _TOO_LONG = (400, 413, 414)
 REJECTED = (Reaction.AUTH, Reaction.RESIGN)
@@ -134,41 +139,38 @@ class Asking:
             tasks = await self._send(config.routes.ask_many(rows), "bulk")
         except ApiFailure as error:
             failure = error.failure
-            if failure.is_transient:
-                self._fail_all(batch, failure)
-            elif failure.http_status in _TOO_LONG and failure.reaction not in REJECTED:
+            if failure.http_status in _TOO_LONG and failure.reaction not in REJECTED:
                 self.batch_route.on_too_many(len(rows))
                 for part in self._batches(batch):
                     await self._one_batch(config, part)
                 if any(not watch.in_batch for watch in batch):  # it was one of the ids, not their number
                     self.batch_route.forget_limit()
-            else:
-                log.info(
-                    "%s: GET /tasks is refused (%s); tasks are asked for otherwise.", self._conn_id, error
-                )
+            elif failure.is_transient:
+                self._fail_all(batch, failure)
+            elif await self._is_refused(config, batch, failure):
+                log.info("%s: GET /tasks is refused (%s); there are other ways.", self._conn_id, error)
                 self.batch_route.on_refused(time.time())
-                await self.singly(config, batch)
             return
         self.batch_route.on_answer(len(rows))
         await self._tell(tasks)
-        missed = [watch for watch in batch if watch.task_id not in tasks]
-        self._learn_classic(batch, tasks)
-        if self.batch_route.tells_classic is False:
-            missed = [
-                watch for watch in missed if watch.row.dialect == "new"
-            ]  # the next round has other ways
-        for watch in await self.singly(config, [watch for watch in missed if watch.due_at <= time.time()]):
-            watch.in_batch = watch.row.dialect == "new"
+        await self._learn_classic(config, batch, tasks)
+        missed = self._missed(batch, tasks.keys(), "batch_misses")
+        if self.batch_route.tells_classic is False:  # the next round has other ways
+            missed = [watch for watch in missed if watch.row.dialect == "new"]
+        await self.singly(config, missed)
 
-    def _learn_classic(self, batch: Sequence[Watch], tasks: Mapping[str, KlingTask]) -> None:
+    async def _learn_classic(
+        self, config: KlingConfig, batch: Sequence[Watch], tasks: Mapping[str, KlingTask]
+    ) -> None:
+        """Find out once whether batches tell of classic tasks: one that was passed over is asked for directly."""
         classic = [watch for watch in batch if watch.row.dialect == "classic"]
         if any(watch.task_id in tasks for watch in classic):
             self.batch_route.tells_classic = True
-        elif self.batch_route.tells_classic is None and any(
-            watch.task or time.time() - watch.asked_at > SURELY_VISIBLE_SECONDS for watch in classic
-        ):
-            log.info("%s: GET /tasks does not tell of classic tasks; their lists are read.", self._conn_id)
-            self.batch_route.tells_classic = False
+        elif classic and self.batch_route.tells_classic is None:
+            await self.singly(config, classic[:1])
+            if classic[0].task is not None:
+                log.info("%s: GET /tasks tells of no classic tasks; their lists are read.", self._conn_id)
+                self.batch_route.tells_classic = False
 
     async def by_list(self, config: KlingConfig, row: Endpoint, due: Sequence[Watch]) -> None:
         """Look for tasks in the list of their endpoint, and ask directly for those it passes over."""
@@ -179,56 +181,97 @@ class Asking:
             try:
                 page = await self._send(config.routes.list_ours(row, number, self._ours), "list")
             except ApiFailure as error:
-                rest = [watch for watch in due if watch.task_id not in seen]
                 if error.failure.is_transient:
-                    self._fail_all(rest, error.failure)
+                    self._fail_all([one for one in due if one.task_id not in seen], error.failure)
                     return
-                log.info("%s: the list of %s is refused (%s).", self._conn_id, row.name, error)
-                route.on_refused(time.time())
-                break
+                if await self._is_refused(config, due, error.failure):
+                    log.info("%s: the list of %s is refused (%s).", self._conn_id, row.name, error)
+                    route.on_refused(time.time())
+                return
             walk.on_page(number, page)
             seen |= page.told.keys()
             await self._tell(page.told)
-        else:
-            route.on_walked(time.time())
-        for watch in await self.singly(config, [watch for watch in due if watch.task_id not in seen]):
-            watch.list_misses += 1
+        route.on_walked(time.time())
+        missed = self._missed(due, seen, "list_misses")
+        is_open = route.is_open(time.time())
+        await self.singly(config, missed if is_open else [one for one in due if one.task_id not in seen])
 
-    async def singly(self, config: KlingConfig, due: Sequence[Watch]) -> list[Watch]:
-        """Ask for tasks one by one; gives those that Kling told of."""
-        told: set[str] = set()
-        silent = 0
+    async def _is_refused(self, config: KlingConfig, due: Sequence[Watch], failure: Failure) -> bool:
+        """Whether it is this way of asking that Kling refuses, and not the key; the next round takes another."""
+        if failure.reaction in REJECTED:
+            await self.singly(config, due[:1])
+        return self.rejected is None
+
+    def _missed(self, due: Sequence[Watch], told: Container[str], counter: MissCounter) -> list[Watch]:
+        """Count whom a way of asking for many has passed over; gives those who should be asked for directly.
+
+        The others are due still, and the next round asks for them again: lists shift while they are read.
+        """
+        doubtful = []
+        now = time.time()
+        for watch in due:
+            if watch.task_id in told:
+                setattr(watch, counter, 0)
+            elif watch.due_at <= now:
+                setattr(watch, counter, getattr(watch, counter) + 1)
+                if getattr(watch, counter) >= DOUBTFUL_MISSES or now >= watch.deadline:
+                    doubtful.append(watch)
+        return doubtful
+
+    async def singly(self, config: KlingConfig, due: Sequence[Watch]) -> None:
+        """Ask for tasks one by one."""
+        silent: list[Failure] = []
 
         async def ask(watch: Watch) -> None:
-            nonlocal silent
-            if self.rejected is not None or silent >= OUTAGE_AFTER or watch.is_over:
+            if self.rejected is not None or watch.is_over:
+                return
+            if len(silent) >= OUTAGE_AFTER:
+                self._fail_same(watch, silent[-1])
                 return
             try:
                 task = await self._send(config.routes.get_task(watch.row, watch.task_id), "single")
             except ApiFailure as error:
                 failure = error.failure.of_a_query()
-                silent = silent + 1 if failure.is_transient else 0
+                if failure.is_transient:
+                    silent.append(failure)
+                else:
+                    silent.clear()
                 if failure.reaction in REJECTED:
                     self.rejected = failure
                 elif failure.http_status in _TOO_LONG:
-                    watch.in_batch = False  # maybe it was its id that made a batch fail
+                    watch.batch_misses = MOST_MISSES  # maybe it was its id that made a batch fail
                 watch.context.run(log.info, "Asking for task %s got no answer: %s", watch.task_id, error)
-                for same in tuple(self._ours.get(watch.task_id, ())):
-                    self._failed(same, failure)
+                self._fail_same(watch, failure)
             else:
-                silent = 0
-                told.add(watch.task_id)
+                silent.clear()
                 await self._tell({watch.task_id: task})
 
-        await asyncio.gather(*(ask(watch) for watch in {one.task_id: one for one in due}.values()))
-        return [watch for watch in due if watch.task_id in told]
+        unique = {watch.task_id: watch for watch in due}
+        await asyncio.gather(*(ask(watch) for watch in itertools.islice(unique.values(), MOST_SINGLES)))
+
+    def _fail_same(self, watch: Watch, failure: Failure) -> None:
+        """Everybody who waits for the same task has got no answer."""
+        for same in tuple(self._ours.get(watch.task_id, ())):
+            self._failed(same, failure)
 
     # --- one request ------------------------------------------------------------------------------
 
-    async def _send(self, call: Call[T], kind: str) -> T:
+    async def _send(self, call: Call[T], kind: Kind) -> T:
+        """Send a call within the budget; one that asks for many, once more before many go without an answer."""
+        try:
+            return await self._send_once(call, kind)
+        except ApiFailure as error:
+            if kind == "single" or not error.failure.is_transient:
+                raise
+        await asyncio.sleep(SECOND_TRY_AFTER)
+        return await self._send_once(call, kind)
+
+    async def _send_once(self, call: Call[T], kind: Kind) -> T:
         loop = asyncio.get_running_loop()
         async with self._at_once:
             await asyncio.sleep(self._budget.take(loop.time()))
+            while self._budget.is_paused(loop.time()):
+                await asyncio.sleep(self._budget.take(loop.time()))
             stats.count("watcher.requests", kind=kind, conn_id=self._conn_id)
             try:
                 answer = await self._hook.send(call, attempts=1)
@@ -240,7 +283,7 @@ class Asking:
 
     def _slow_down(self, failure: Failure, now: float) -> None:
         if failure.reaction is Reaction.RATE:
-            self._budget.slow_down()
+            self._budget.slow_down(now)
         if failure.retry_after is not None:
             self._budget.pause(now + min(failure.retry_after, LONGEST_RETRY_AFTER_SECONDS))
 

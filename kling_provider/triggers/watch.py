@@ -13,8 +13,10 @@ from kling_provider.api.pace import BELIEVED_FROM, Durations, Expectation
 from kling_provider.api.polling import JITTER, NOT_FOUND_GRACE_SECONDS, Decision, TaskPoller
 from kling_provider.api.tasks import KlingTask
 
-#: A list that passed a task over so often is not read for it any more.
-MOST_LIST_MISSES = 2
+#: A way of asking for many that passed a task over so often in a row is not taken for it any more, ...
+MOST_MISSES = 6
+#: ... and from so many on, the task is asked for directly besides.
+DOUBTFUL_MISSES = 3
 
 
 @dataclass(slots=True, eq=False)
@@ -44,8 +46,8 @@ class Watch:
     poller: TaskPoller = field(init=False)
     due_at: float = field(init=False)
     task: KlingTask | None = field(init=False, default=None)
-    #: Whether ``GET /tasks`` tells of it; until it has passed it over.
-    in_batch: bool = field(init=False, default=True)
+    #: How often in a row ``GET /tasks``, and the list, have passed it over.
+    batch_misses: int = field(init=False, default=0)
     list_misses: int = field(init=False, default=0)
     #: Whether it is being asked for right now.
     is_asked: bool = field(init=False, default=False)
@@ -71,9 +73,14 @@ class Watch:
         return self.future.done()
 
     @property
+    def in_batch(self) -> bool:
+        """Whether ``GET /tasks`` may tell of it."""
+        return self.batch_misses < MOST_MISSES
+
+    @property
     def in_list(self) -> bool:
-        """Whether the endpoint's list is worth being read for it."""
-        return not self.row.is_raw and self.row.dialect == "classic" and self.list_misses < MOST_LIST_MISSES
+        """Whether the endpoint's list may tell of it."""
+        return not self.row.is_raw and self.row.dialect == "classic" and self.list_misses < MOST_MISSES
 
     @property
     def expected(self) -> Expectation:

@@ -36,9 +36,7 @@ from kling_provider.triggers.watch import Watch
 log = logging.getLogger(__name__)
 
 #: Rounds of one kind are so many seconds apart at least, so that those who become due together are asked together.
-ROUND_SECONDS = 1.0
-#: Single queries of one round; who is due still comes in the next.
-MOST_SINGLES = 64
+ROUND_SECONDS = 2.5
 LONGEST_SLEEP_SECONDS = 60.0
 #: Whoever was in a round that crashed is asked again after so many seconds.
 AFTER_CRASH_SECONDS = 10.0
@@ -201,8 +199,6 @@ class Watcher:
         """Ask once for those who are due."""
         due.sort(key=operator.attrgetter("due_at"))
         riders = self._riders(kind, config) if kind == _BATCH else []
-        if kind == _SINGLE:
-            due = due[:MOST_SINGLES]
         members = [*due, *riders]
         for watch in members:
             watch.is_asked = True

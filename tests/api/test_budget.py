@@ -34,20 +34,22 @@ def test_a_quiet_time_earns_a_burst_and_no_more() -> None:
 
 def test_too_fast_halves_the_pace_and_answers_bring_it_back() -> None:
     budget = RequestBudget(8)
-    for _ in range(2):
-        budget.slow_down()
+    for now in (100.0, 101.0, 104.0):  # the second is of the same storm
+        budget.slow_down(now)
     assert budget.pace == 2
     for _ in range(100):
         budget.on_answer()
     assert budget.pace == 8
-    for _ in range(100):
-        budget.slow_down()
-    assert budget.pace == pytest.approx(0.25)
+    for now in range(200, 300, 5):
+        budget.slow_down(now)
+    assert budget.pace == pytest.approx(0.5)
 
 
 def test_a_pause_holds_everybody_back() -> None:
     budget = RequestBudget(4)
     budget.pause(130.0)
     budget.pause(110.0)
-    assert budget.take(100.0) == 30
-    assert budget.take(131.0) == 0
+    assert budget.is_paused(129.0)
+    assert [budget.take(100.0) for _ in range(3)] == [30, 30.25, 30.5]
+    assert not budget.is_paused(130.0)
+    assert budget.take(132.0) == 0

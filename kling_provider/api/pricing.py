@@ -24,7 +24,6 @@ from kling_provider.api.price_list import (
     prices_of,
 )
 from kling_provider.api.requests import REQUESTS
-from kling_provider.api.requests.new_dialect import HOLDS
 from kling_provider.api.slots import slots_of
 
 __all__ = ["USD_PER_VIDEO_UNIT", "estimate_units", "estimate_usd", "units_left", "usd_of", "usd_per_unit"]
@@ -187,6 +186,8 @@ def _read(row: Endpoint, body: Mapping[str, Any], input_seconds: float | None) -
 
 def _in_classic_words(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Those parts of a request in the new dialect that decide the price."""
+    from kling_provider.api.requests.new_dialect import HOLDS
+
     settings = fields.get("settings")
     settings = settings if isinstance(settings, Mapping) else {}
     resolution, audio = settings.get("resolution"), settings.get("audio")

@@ -36,15 +36,6 @@ class KlingTypedOperator(KlingSubmitOperator):
         cls.template_fields_renderers = dict.fromkeys(model.json_fields(), "json")
         super().__init_subclass__(**kwargs)
 
-    def __init__(self, **kwargs: Any):
-        for name in ("endpoint", "request"):
-            if name in kwargs:
-                raise KlingBadRequestError(
-                    f"{name}= is not for {type(self).__name__}, which is for {self.kling_endpoint} and takes Kling's "
-                    "fields one by one. Give them as arguments, or use KlingSubmitOperator."
-                )
-        super().__init__(endpoint=self.kling_endpoint, **kwargs)
-
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
         """As Airflow's, but literal mistakes are told where the DAG is parsed; what ``expand()`` gives is not known.
@@ -69,7 +60,17 @@ class KlingTypedOperator(KlingSubmitOperator):
         return made
 
     def _keep(self, arguments: Mapping[str, Any]) -> None:
-        """Store the arguments that are Kling's fields, so that they are templated and rendered, and check them."""
+        """Store the arguments that are Kling's fields, so that they are templated and rendered, and check them.
+
+        Not an ``__init__`` of this class: Airflow copies the DAG's params anew for each one on the way.
+        """
+        for name in ("endpoint", "request"):
+            if name in arguments["kwargs"]:
+                raise KlingBadRequestError(
+                    f"{name}= is not for {type(self).__name__}, which is for {self.kling_endpoint} and takes Kling's "
+                    "fields one by one. Give them as arguments, or use KlingSubmitOperator."
+                )
+        self.endpoint = self.kling_endpoint
         for name in self.kling_fields:
             setattr(self, name, arguments[name])
         self._arguments_are_set()

@@ -17,12 +17,12 @@ from kling_provider.api.gateways import GATEWAYS
 from kling_provider.api.requests import (
     REQUESTS,
     CheckedRequest,
-    Image2VideoRequest,
     Validate,
     check_literals,
     check_request,
     looks_like_base64,
 )
+from kling_provider.api.requests.video import Image2VideoRequest
 from tests.api.properties import promise
 from tests.example_requests import EXAMPLES
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
+import pkgutil
 import re
+import subprocess
+import sys
 import wave
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from kling_provider import operators
 from kling_provider.api.endpoints import ENDPOINTS, Endpoint
 from kling_provider.api.places import change_each
 from kling_provider.api.requests import REQUESTS, check_request
@@ -29,10 +34,9 @@ SPEECH = "The boat is at sea, the weather is fine, and all of the crew are well"
 
 #: What has a typed operator: everything in the classic dialect that makes something.
 MAKING = [name for name, row in ENDPOINTS.items() if row.dialect == "classic" and row.work != "read"]
+OPERATORS: Mapping[str, type] = {name: getattr(kling, name) for name in kling.__all__}
 TYPED: Mapping[str, type[KlingTypedOperator]] = {
-    value.kling_endpoint: value
-    for value in vars(kling).values()
-    if isinstance(value, type) and issubclass(value, KlingTypedOperator)
+    value.kling_endpoint: value for value in OPERATORS.values() if issubclass(value, KlingTypedOperator)
 }
 
 #: Operators whose name is not that of the endpoint, because people say it otherwise.
@@ -269,11 +273,7 @@ def named(endpoint: str) -> str:
 
 
 def test_everything_that_makes_something_has_one_operator_and_its_name_can_be_guessed() -> None:
-    classes = [
-        value
-        for value in vars(kling).values()
-        if isinstance(value, type) and issubclass(value, KlingTypedOperator)
-    ]
+    classes = [value for value in OPERATORS.values() if issubclass(value, KlingTypedOperator)]
     assert Counter(cls.kling_endpoint for cls in classes) == Counter(MAKING)
     assert {endpoint: cls.__name__ for endpoint, cls in TYPED.items()} == {
         name: named(name) for name in MAKING
@@ -281,8 +281,36 @@ def test_everything_that_makes_something_has_one_operator_and_its_name_can_be_gu
 
 
 def test_the_public_names_are_all_there_and_sorted() -> None:
-    operators = {name for name, value in vars(kling).items() if isinstance(value, type)}
-    assert kling.__all__ == sorted(operators)
+    families = [
+        importlib.import_module(module.name)
+        for module in pkgutil.iter_modules(operators.__path__, "kling_provider.operators.")
+    ]
+    made = {
+        name
+        for family in families
+        for name, value in vars(family).items()
+        if isinstance(value, type)
+        and value.__module__ == family.__name__
+        and name.startswith("Kling")
+        and issubclass(value, KlingSubmitOperator | KlingReadOperator)
+        and value is not KlingTypedOperator
+    }
+    assert kling.__all__ == sorted(made)
+    assert set(kling.__all__) <= set(dir(kling))
+    assert all(cls.__name__ == name for name, cls in OPERATORS.items())
+    with pytest.raises(AttributeError, match="KlingNothingOperator"):
+        _ = kling.KlingNothingOperator
+
+
+def test_what_is_not_asked_for_is_not_imported() -> None:
+    code = (
+        "import json, sys; from kling_provider.operators.kling import KlingImageToVideoOperator;"
+        "print(json.dumps(sorted(name for name in sys.modules if name.startswith("
+        "('kling_provider.operators.', 'kling_provider.api.requests.')))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.rpartition(".")[2] for name in json.loads(done.stdout.splitlines()[-1])}
+    assert loaded == {"checking", "guards", "kling", "matrix", "parts", "submit", "table", "typed", "video"}
 
 
 @pytest.mark.parametrize("endpoint", MAKING)

@@ -1,6 +1,6 @@
 """What may be asked of each endpoint: one pydantic model per endpoint, one module per family.
 
-A new endpoint is one model here, a row of :data:`REQUESTS`, and a row in ``endpoints.py``.
+A new endpoint is one model here, a row of the table, and a row in ``endpoints.py``.
 """
 
 from __future__ import annotations
@@ -8,15 +8,12 @@ from __future__ import annotations
 from kling_provider.api.requests.checking import CheckedRequest, Validate, check_literals, check_request
 from kling_provider.api.requests.parts import WORDS, KlingRequest, looks_like_base64
 from kling_provider.api.requests.table import REQUESTS
-from kling_provider.api.requests.video import Image2VideoRequest, Text2VideoRequest
 
 __all__ = [
     "REQUESTS",
     "WORDS",
     "CheckedRequest",
-    "Image2VideoRequest",
     "KlingRequest",
-    "Text2VideoRequest",
     "Validate",
     "check_literals",
     "check_request",

@@ -38,7 +38,13 @@ def test_the_report_sees_what_must_not_be(figures: dict[str, object], told: str)
         "strange_lines": {},
         "blocked": [],
     }
-    good |= {"requests": {}, "worker_starts": 20, "changed_rows": None, "lag": (1.0, 2.0)}
+    good |= {
+        "blocked_at_start": ["at first"],
+        "requests": {},
+        "worker_starts": 20,
+        "changed_rows": None,
+        "lag": (1.0, 2.0),
+    }
     good |= {"seconds_to_defer": 1.0, "seconds_to_end": 1.0}
     assert many_waits.Report(**good).faults() == []  # type: ignore[arg-type]
     (fault,) = many_waits.Report(**(good | figures)).faults()  # type: ignore[arg-type]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from benchmarks.peers.table import PEERS
 from benchmarks.rows import Row
+from benchmarks.throughput.row import Figures
 
 #: Heading -> what stands below it; a number is followed by how many times ours it is.
 COLUMNS: Mapping[str, Callable[[Row], float | None]] = {
@@ -54,7 +54,7 @@ def line(row: Row, ours: Row | None) -> str:
     return _line([*cells, f"{row.done:,}", str(row.lost), str(row.early)])
 
 
-def throughput_line(row: Mapping[str, Any]) -> str:
+def throughput_line(row: Figures) -> str:
     """A row of :mod:`benchmarks.throughput`."""
     others = (
         f"{who} {number(one)} ({number(row['ratio'][who])}x)" for who, one in row["alternatives"].items()

@@ -191,9 +191,9 @@ class Size:
         return self.per_second * self.needs.megabytes * 8
 
     def _at(self, figures: Mapping[int, float]) -> float:
-        """The figure of the largest measured number of waits that is not above one triggerer's."""
-        waits = min(self.waiting / self.triggerers, max(figures))
-        return figures[max((one for one in figures if one <= waits), default=min(figures))]
+        """The figure of the measured number of waits that comes closest to one triggerer's."""
+        waits = max(1.0, self.waiting / self.triggerers)
+        return figures[min(figures, key=lambda one: abs(math.log(one / waits)))]
 
 
 #: Line of the table -> how it is told.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from benchmarks.peers.table import PEERS
 from benchmarks.rows import RESULTS, Row
 
 PICTURE = "waiting.png"
+#: Of scenarios with so many waits, the one with the most alternatives is shown.
+SHOWN_FROM = 1000
 OURS_COLOUR, OTHERS_COLOUR, COMPUTED_COLOUR = "#1a73e8", "#9aa0a6", "#dadce0"
 
 
@@ -22,7 +25,12 @@ def draw(rows: Sequence[Row], folder: Path = RESULTS) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.2), dpi=110)
-    largest = max((row.waits for row in rows if _is_mix(row) and not row.is_ours), default=0)
+    others = Counter(row.waits for row in rows if _is_mix(row) and row.waits > 1 and not row.is_ours)
+    largest = max(
+        (waits for waits in others if waits >= SHOWN_FROM),
+        key=others.__getitem__,
+        default=max(others, default=0),
+    )
     _bars(left, [row for row in rows if _is_mix(row) and row.waits == largest], lambda row: row.requests)
     left.set_title(f"Requests per video, {largest:,} waits")
     _bars(middle, [row for row in rows if _is_mix(row) and row.waits == largest], lambda row: row.cpu_ms)

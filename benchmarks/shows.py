@@ -73,13 +73,8 @@ def _alone(ours: Sequence[Row]) -> Iterator[Show]:
     for row in ours:
         if not row.scenario.startswith("lone") or row.requests is None or row.lag is None:
             continue
-        is_wrong, has_learned = "default" in row.scenario, row.scenario.endswith("(learned)")
-        most_lag = MOST_LAG_LEARNING if is_wrong and not has_learned else MOST_LAG_ALONE
-        most = (
-            None
-            if row.scenario.endswith("(learning)") or (is_wrong and not has_learned)
-            else MOST_REQUESTS_ALONE
-        )
+        is_learning = "default" in row.scenario and not row.scenario.endswith("(20 learned)")
+        most_lag, most = (MOST_LAG_LEARNING, None) if is_learning else (MOST_LAG_ALONE, MOST_REQUESTS_ALONE)
         promise = f"lag at most {most_lag} s" + (f", at most {most} requests" if most else "")
         yield Show(
             f"{row.scenario}: {promise}",

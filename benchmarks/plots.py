@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.peers.table import PEERS
 from benchmarks.rows import RESULTS, Row
+from benchmarks.table import number
 
 PICTURE = "waiting.png"
 #: Of scenarios with so many waits, the one with the most alternatives is shown.
@@ -24,16 +25,26 @@ def draw(rows: Sequence[Row], folder: Path = RESULTS) -> list[Path]:
     from matplotlib import pyplot as plt
 
     folder.mkdir(parents=True, exist_ok=True)
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.2), dpi=110)
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.2), dpi=110, width_ratios=(1, 1, 0.8))
     others = Counter(row.waits for row in rows if _is_mix(row) and row.waits > 1 and not row.is_ours)
     largest = max(
         (waits for waits in others if waits >= SHOWN_FROM),
         key=others.__getitem__,
         default=max(others, default=0),
     )
-    _bars(left, [row for row in rows if _is_mix(row) and row.waits == largest], lambda row: row.requests)
+    _bars(
+        left,
+        [row for row in rows if _is_mix(row) and row.waits == largest],
+        lambda row: row.requests,
+        scale="log",
+    )
     left.set_title(f"Requests per video, {largest:,} waits")
-    _bars(middle, [row for row in rows if _is_mix(row) and row.waits == largest], lambda row: row.cpu_ms)
+    _bars(
+        middle,
+        [row for row in rows if _is_mix(row) and row.waits == largest],
+        lambda row: row.cpu_ms,
+        scale="linear",
+    )
     middle.set_title(f"CPU per video (ms), {largest:,} waits")
     _lines(right, rows)
     figure.tight_layout()
@@ -49,7 +60,7 @@ def _is_mix(row: Row) -> bool:
     )
 
 
-def _bars(axes: Any, rows: Sequence[Row], value: Callable[[Row], float | None]) -> None:
+def _bars(axes: Any, rows: Sequence[Row], value: Callable[[Row], float | None], *, scale: str) -> None:
     shown = [row for row in rows if value(row)]
     shown.sort(key=lambda row: value(row) or 0, reverse=True)
     names = [_label(row) for row in shown]
@@ -57,11 +68,11 @@ def _bars(axes: Any, rows: Sequence[Row], value: Callable[[Row], float | None]) 
         OURS_COLOUR if row.is_ours else COMPUTED_COLOUR if row.is_computed else OTHERS_COLOUR for row in shown
     ]
     axes.barh(names, [value(row) for row in shown], color=colours)
-    axes.set_xscale("log")
-    axes.margins(x=0.25)
+    axes.set_xscale(scale)
+    axes.margins(x=0.45)
     for place, row in enumerate(shown):
         lag = "" if row.lag is None else f"  lag {row.lag:.2g} s"
-        axes.text(value(row), place, f" {value(row):.3g}{lag}", va="center", fontsize=7)
+        axes.text(value(row), place, f" {number(value(row))}{lag}", va="center", fontsize=7)
     axes.tick_params(axis="y", labelsize=8)
     _open(axes)
 
@@ -86,7 +97,7 @@ def _lines(axes: Any, rows: Sequence[Row]) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("waits at the same time")
     axes.set_title("Requests per video")
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=8, frameon=False, loc="lower left")
     _open(axes)
 
 

@@ -211,13 +211,18 @@ class WaitsForTask(HandsOn):
             believed_after=believed_after,
         )
 
-    def may_be_over(self, ref: TaskRef) -> bool:
+    def may_be_over(self, context: Mapping[str, Any], ref: TaskRef) -> bool:
         """Whether it is worth a request to ask before deferring; the triggerer asks for many at once.
 
+        :param context: Airflow's context.
         :param ref: whom to wait for.
         """
-        if ref.submitted_at is None:
-            return True
+        if (
+            ref.submitted_at is None
+        ):  # many at once are left to the triggerer, unless they are to be collected
+            ti = context.get("ti")
+            is_first_try = getattr(ti, "try_number", 1) == 1 and not times_cleared(context)
+            return not (getattr(ti, "map_index", -1) >= 0 and is_first_try)
         expected = Durations(self.hook.config.typical_seconds).expect(ref.endpoint, ref.profile)
         return expected.may_be_over(time.time() - ref.submitted_at)
 

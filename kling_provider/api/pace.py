@@ -19,9 +19,9 @@ from kling_provider.api.errors import InvalidRequest
 
 #: Seconds of expected lag that justify one more request. With it, a video of 164 s (give or take 15 %) costs about
 #: seven requests and four seconds of lag.
-LAG_WORTH_A_REQUEST = 0.55
+LAG_WORTH_A_REQUEST = 0.5
 #: Spread (standard deviation of the logarithm) of a time that nobody has measured here yet.
-UNKNOWN_SPREAD = 0.2
+UNKNOWN_SPREAD = 0.25
 #: The same where not even the vendor's usual time is known.
 WILD_SPREAD = 0.8
 #: Nothing is believed to be more regular than this.

@@ -726,8 +726,8 @@ class KlingAsyncHook(_KlingBase):
         body = None if call.body is None else JsonBody(call.body)
         if body is not None:  # otherwise aiohttp sends it chunked
             headers["Content-Length"] = str(len(body))
-        client = self._session(config, may_repeat=call.may_repeat)
         try:
+            client = self._session(config, may_repeat=call.may_repeat)
             async with client.request(
                 call.method,
                 config.base_url + call.path,

@@ -81,14 +81,14 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
         deferrable: bool = True,
         **kwargs: Any,
     ):
-        if poke_interval is None:
-            is_rescheduled = kwargs.get("mode") == "reschedule" and not deferrable
-            poke_interval = RESCHEDULE_SECONDS if is_rescheduled else POKE_SECONDS
+        given = POKE_SECONDS if poke_interval is None else poke_interval
         super().__init__(
-            poke_interval=positive_seconds("poke_interval", poke_interval, least=1),
+            poke_interval=positive_seconds("poke_interval", given, least=1),
             timeout=positive_seconds("timeout", timeout, least=1),
             **kwargs,
         )
+        if poke_interval is None and self.mode == "reschedule" and not deferrable:
+            self.poke_interval = RESCHEDULE_SECONDS
         self.kling_task_id = kling_task_id
         self.endpoint = endpoint
         self.kling_conn_id = kling_conn_id
@@ -158,8 +158,8 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
             return over
         ref = submitted_upstream(context, self._ref())
         poller = self.poller_for(context, ref, started_at=time.time())
-        if ref.submitted_at is not None and not self.may_be_over(ref):
-            booked_at = datetime.fromtimestamp(ref.submitted_at, UTC)
+        if not self.may_be_over(context, ref):
+            booked_at = None if ref.submitted_at is None else datetime.fromtimestamp(ref.submitted_at, UTC)
             self.defer_until_over(ref, deadline_for(context, self.timeout, booked_at, time.time()))
         decision = self.hook.poll_once(poller, ref.task_id, ref.endpoint)
         if isinstance(decision, Wait):

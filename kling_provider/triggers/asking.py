@@ -11,6 +11,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, TypeVar
 
 from kling_provider import stats
@@ -29,17 +30,30 @@ from kling_provider.triggers.watch import DOUBTFUL_MISSES, MOST_MISSES, Watch
 
 T = TypeVar("T")
 Kind = Literal["bulk", "list", "single"]
+#: How a task is asked for; by a list: the name of its endpoint.
+BATCH, SINGLE = "GET /tasks", "single"
 MissCounter = Literal["batch_misses", "list_misses"]
 log = logging.getLogger(__name__)
 
 #: Requests on their way at the same time.
 MOST_AT_ONCE = 8
+#: A task of this age is told of by every way that knows it. A younger one that is passed over is asked for again after
+#: so many seconds.
+SURELY_VISIBLE_SECONDS = 60.0
+YOUNG_SECONDS = 10.0
 #: So many single queries in a row without an answer: Kling is not there, and the rest is not tried.
 OUTAGE_AFTER = 4
 #: Single queries of one round; who is due still comes in the next.
 MOST_SINGLES = 64
+#: ... and no more than fit into so many seconds, because the other ways share the budget.
+SECONDS_OF_SINGLES = 15.0
+#: An answer that trickles in for longer is none.
+REQUEST_SECONDS = 120.0
 #: Seconds until a question for many is asked once more.
 SECOND_TRY_AFTER = 1.0
+#: While Kling gives no answer at all, one question is asked after so many seconds, doubling.
+FIRST_QUIET_SECONDS = 5.0
+LONGEST_QUIET_SECONDS = 60.0
 #: So many answers are handed out at once; between them, others have a turn in the event loop.
 AT_A_TIME = 50
 #: Kling's, or its proxy's, answer to a question that is too long.
@@ -54,6 +68,9 @@ class Asking:
     :param ours: the waits for each task id; read while asking.
     :param told: called for each wait whose task Kling has told of.
     :param failed: called for each wait that got no answer, or a bad one.
+
+    ``rejected`` is Kling's refusal of the key, ``silence`` the last failure while no question gets an answer; until
+    either is None again, one question is asked for all.
     """
 
     def __init__(
@@ -65,6 +82,9 @@ class Asking:
     ):
         self.batch_route = BatchRoute()
         self.rejected: Failure | None = None
+        self.silence: Failure | None = None
+        self.quiet_until = 0.0
+        self._quiet_seconds = 0.0
         self._conn_id = kling_conn_id
         self._ours = ours
         self._told = told
@@ -72,9 +92,16 @@ class Asking:
         self._budget = RequestBudget()
         self._lists: dict[str, ListRoute] = {}
 
+    def on_silence(self, failure: Failure) -> None:
+        """No question got an answer: the next one comes later, doubling."""
+        self.silence = failure
+        self._quiet_seconds = min(max(FIRST_QUIET_SECONDS, 2 * self._quiet_seconds), LONGEST_QUIET_SECONDS)
+        self.quiet_until = time.time() + self._quiet_seconds
+
     def open(self) -> None:
         """Get ready in the running event loop."""
-        self.rejected = None
+        self.rejected = self.silence = None
+        self._quiet_seconds = 0.0
         self._hook = KlingAsyncHook(self._conn_id, attempts=1)
         self._at_once = asyncio.Semaphore(MOST_AT_ONCE)
 
@@ -97,19 +124,24 @@ class Asking:
         """Read the connection anew before the next question: a key may have been replaced."""
         await self._hook.close()
 
-    def may_batch(self, config: KlingConfig, watch: Watch) -> bool:
-        """Whether ``GET /tasks`` may tell of a task."""
-        if not (watch.in_batch and self.batch_route.is_open(time.time())):
-            return False
-        if watch.row.dialect == "new":
-            return True
-        speaks_new = config.gateway.has_new_dialect and isinstance(config.credentials, Bearer)
-        return speaks_new and self.batch_route.tells_classic is not False
+    def kinds(self, config: KlingConfig, now: float) -> Callable[[Watch], str]:
+        """Say how a task is asked for now, if others are asked for too.
 
-    def may_list(self, watch: Watch) -> bool:
-        """Whether the list of the task's endpoint may tell of it at a fair price."""
-        route = self._lists.get(watch.row.name)
-        return watch.in_list and (route is None or route.is_open(time.time()))
+        :param now: epoch seconds.
+        :returns: a function that gives :data:`BATCH`, the name of an endpoint for its list, or :data:`SINGLE`.
+        """
+        may_batch = self.batch_route.is_open(now)
+        speaks_new = config.gateway.has_new_dialect and isinstance(config.credentials, Bearer)
+        may_batch_classic = speaks_new and self.batch_route.is_open_for_classic(now)
+        closed = {name for name, route in self._lists.items() if not route.is_open(now)}
+
+        def kind(watch: Watch) -> str:
+            is_new = watch.row.dialect == "new"
+            if (may_batch if is_new else may_batch_classic) and watch.in_batch:
+                return BATCH
+            return watch.row.name if watch.in_list and watch.row.name not in closed else SINGLE
+
+        return kind
 
     # --- the three ways ---------------------------------------------------------------------------
 
@@ -119,45 +151,53 @@ class Asking:
         :param due: must be told of, or are asked for directly.
         :param riders: fill up the last batch.
         """
+        everybody = [*due, *riders]
         limit = self.batch_route.limit
-        batches = self._batches([*due, *riders[: -len(due) % limit]])
         if self.batch_route.tells_classic is None and any(one.row.dialect == "classic" for one in due):
-            await self._one_batch(config, batches[0])  # the others learn from it, in the next round
-            return
-        await asyncio.gather(*(self._one_batch(config, batch) for batch in batches))
+            everybody = everybody[:limit]  # the others learn from it, in the next round
+        async with asyncio.TaskGroup() as group:
+            for first in range(0, len(everybody), limit):
+                group.create_task(self._one_batch(config, everybody[first : first + limit]))
 
-    def _batches(self, watches: Sequence[Watch]) -> list[Sequence[Watch]]:
-        limit = self.batch_route.limit
-        return [watches[first : first + limit] for first in range(0, len(watches), limit)]
-
-    async def _one_batch(self, config: KlingConfig, batch: Sequence[Watch]) -> None:
+    async def _one_batch(self, config: KlingConfig, batch: Sequence[Watch]) -> bool:
+        """Ask for some; tells whether Kling has taken the question, or parts of it, as it was put."""
         rows = {watch.task_id: watch.row for watch in batch}
         if len(rows) == 1:
             await self.singly(config, batch)
-            return
+            return False
         try:
             tasks = await self._send(config.routes.ask_many(rows), "bulk")
         except ApiFailure as error:
             failure = error.failure
             if failure.http_status in _TOO_LONG and failure.reaction not in REJECTED:
-                self.batch_route.on_too_many(len(rows))
-                for part in self._batches(batch):
-                    await self._one_batch(config, part)
-                if any(not watch.in_batch for watch in batch):  # it was one of the ids, not their number
-                    self.batch_route.forget_limit()
-            elif failure.is_transient:
-                self._fail_all(batch, failure)
-            elif await self._is_refused(config, batch, failure):
+                return await self._in_parts(config, batch)
+            due = [watch for watch in batch if watch.due_at <= time.time()]
+            if await self._is_refused(config, self.batch_route, due, failure):
                 log.info("%s: GET /tasks is refused (%s); there are other ways.", self._conn_id, error)
-                self.batch_route.on_refused(time.time())
-            return
+            return False
         self.batch_route.on_answer(len(rows))
         await self._tell(tasks)
         await self._learn_classic(config, batch, tasks)
         missed = self._missed(batch, tasks.keys(), "batch_misses")
-        if self.batch_route.tells_classic is False:  # the next round has other ways
+        if not self.batch_route.is_open_for_classic(time.time()):  # the next round has other ways
             missed = [watch for watch in missed if watch.row.dialect == "new"]
         await self.singly(config, missed)
+        return True
+
+    async def _in_parts(self, config: KlingConfig, batch: Sequence[Watch]) -> bool:
+        """Ask again for half as many; whether it was their number, or one of them, is seen then."""
+        if len(batch) == 2:
+            if len(await self.singly(config, batch)) == 2:  # nothing is wrong with them, so it takes none
+                self.batch_route.on_refused(time.time())
+            return False
+        middle = (len(batch) + 1) // 2
+        taken = []
+        for half in (batch[:middle], batch[middle:]):
+            if self.batch_route.is_open(time.time()):
+                taken.append(await self._one_batch(config, half))
+        if len(taken) == 2 and all(taken):
+            self.batch_route.on_too_many(len(batch))
+        return any(taken)
 
     async def _learn_classic(
         self, config: KlingConfig, batch: Sequence[Watch], tasks: Mapping[str, KlingTask]
@@ -170,7 +210,8 @@ class Asking:
             await self.singly(config, classic[:1])
             if classic[0].task is not None:
                 log.info("%s: GET /tasks tells of no classic tasks; their lists are read.", self._conn_id)
-                self.batch_route.tells_classic = False
+                now = time.time()
+                self.batch_route.on_no_classic(now, is_sure=classic[0].age(now) > SURELY_VISIBLE_SECONDS)
 
     async def by_list(self, config: KlingConfig, row: Endpoint, due: Sequence[Watch]) -> None:
         """Look for tasks in the list of their endpoint, and ask directly for those it passes over."""
@@ -181,13 +222,11 @@ class Asking:
             try:
                 page = await self._send(config.routes.list_ours(row, number, self._ours), "list")
             except ApiFailure as error:
-                if error.failure.is_transient:
-                    self._fail_all([one for one in due if one.task_id not in seen], error.failure)
-                    return
-                if await self._is_refused(config, due, error.failure):
+                rest = [one for one in due if one.task_id not in seen]
+                if await self._is_refused(config, route, rest, error.failure):
                     log.info("%s: the list of %s is refused (%s).", self._conn_id, row.name, error)
-                    route.on_refused(time.time())
                 return
+            route.on_answer()
             walk.on_page(number, page)
             seen |= page.told.keys()
             await self._tell(page.told)
@@ -196,11 +235,28 @@ class Asking:
         is_open = route.is_open(time.time())
         await self.singly(config, missed if is_open else [one for one in due if one.task_id not in seen])
 
-    async def _is_refused(self, config: KlingConfig, due: Sequence[Watch], failure: Failure) -> bool:
-        """Whether it is this way of asking that Kling refuses, and not the key; the next round takes another."""
-        if failure.reaction in REJECTED:
-            await self.singly(config, due[:1])
-        return self.rejected is None
+    async def _is_refused(
+        self, config: KlingConfig, route: BatchRoute | ListRoute, due: Sequence[Watch], failure: Failure
+    ) -> bool:
+        """Close a way that Kling refuses, and say so; a direct query tells it from a Kling that refuses all.
+
+        Those who are due stay due for another way, or have got no answer.
+        """
+        if failure.reaction is Reaction.RATE:
+            self._fail_all(due, failure)
+            return False
+        is_about_the_way = bool(await self.singly(config, due[:1]))
+        if self.rejected is not None:
+            return False
+        if not is_about_the_way:
+            self._fail_all(due[1:], failure)
+            if failure.is_transient and self.silence is None:
+                self.on_silence(failure)
+            return False
+        if failure.is_transient and not route.is_down():
+            return False
+        route.on_refused(time.time())
+        return True
 
     def _missed(self, due: Sequence[Watch], told: Container[str], counter: MissCounter) -> list[Watch]:
         """Count whom a way of asking for many has passed over; gives those who should be asked for directly.
@@ -212,15 +268,20 @@ class Asking:
         for watch in due:
             if watch.task_id in told:
                 setattr(watch, counter, 0)
-            elif watch.due_at <= now:
+            elif watch.due_at > now:
+                continue
+            elif watch.age(now) < SURELY_VISIBLE_SECONDS and now < watch.deadline:
+                watch.due_at = now + max(watch.poke_interval, YOUNG_SECONDS)
+            else:
                 setattr(watch, counter, getattr(watch, counter) + 1)
                 if getattr(watch, counter) >= DOUBTFUL_MISSES or now >= watch.deadline:
                     doubtful.append(watch)
         return doubtful
 
-    async def singly(self, config: KlingConfig, due: Sequence[Watch]) -> None:
-        """Ask for tasks one by one."""
+    async def singly(self, config: KlingConfig, due: Sequence[Watch]) -> set[str]:
+        """Ask for tasks one by one; gives the ids of those that Kling told of."""
         silent: list[Failure] = []
+        told: set[str] = set()
 
         async def ask(watch: Watch) -> None:
             if self.rejected is not None or watch.is_over:
@@ -234,6 +295,8 @@ class Asking:
                 failure = error.failure.of_a_query()
                 if failure.is_transient:
                     silent.append(failure)
+                    if len(silent) == OUTAGE_AFTER and self.silence is None:
+                        self.on_silence(failure)
                 else:
                     silent.clear()
                 if failure.reaction in REJECTED:
@@ -244,15 +307,21 @@ class Asking:
                 self._fail_same(watch, failure)
             else:
                 silent.clear()
+                told.add(watch.task_id)
                 await self._tell({watch.task_id: task})
 
-        unique = {watch.task_id: watch for watch in due}
-        await asyncio.gather(*(ask(watch) for watch in itertools.islice(unique.values(), MOST_SINGLES)))
+        unique = {(watch.task_id, watch.row.name): watch for watch in due}
+        most = min(MOST_SINGLES, max(MOST_AT_ONCE, int(self._budget.pace * SECONDS_OF_SINGLES)))
+        async with asyncio.TaskGroup() as group:
+            for watch in itertools.islice(unique.values(), most):
+                group.create_task(ask(watch))
+        return told
 
     def _fail_same(self, watch: Watch, failure: Failure) -> None:
         """Everybody who waits for the same task has got no answer."""
         for same in tuple(self._ours.get(watch.task_id, ())):
-            self._failed(same, failure)
+            if same.row.name == watch.row.name:
+                self._failed(same, failure)
 
     # --- one request ------------------------------------------------------------------------------
 
@@ -268,17 +337,22 @@ class Asking:
 
     async def _send_once(self, call: Call[T], kind: Kind) -> T:
         loop = asyncio.get_running_loop()
-        async with self._at_once:
+        await asyncio.sleep(self._budget.take(loop.time()))
+        while self._budget.is_paused(loop.time()):
             await asyncio.sleep(self._budget.take(loop.time()))
-            while self._budget.is_paused(loop.time()):
-                await asyncio.sleep(self._budget.take(loop.time()))
+        async with self._at_once:
             stats.count("watcher.requests", kind=kind, conn_id=self._conn_id)
             try:
-                answer = await self._hook.send(call, attempts=1)
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    answer = await self._hook.send(call, attempts=1)
+            except TimeoutError:
+                text = f"no whole answer in {REQUEST_SECONDS:g} s"
+                raise ApiFailure(Failure(Reaction.SERVER, text, timed_out=True)) from None
             except ApiFailure as error:
                 self._slow_down(error.failure, loop.time())
                 raise
             self._budget.on_answer()
+            self.silence, self._quiet_seconds = None, 0.0
             return answer
 
     def _slow_down(self, failure: Failure, now: float) -> None:
@@ -290,12 +364,16 @@ class Asking:
     async def _tell(self, tasks: Mapping[str, KlingTask]) -> None:
         for number, (task_id, task) in enumerate(tasks.items(), 1):
             for watch in tuple(self._ours.get(task_id, ())):
-                self._told(watch, task)
+                if watch.row.name == task.endpoint:
+                    self._told(watch, task)
             if number % AT_A_TIME == 0:
                 await asyncio.sleep(0)
 
     def _fail_all(self, watches: Iterable[Watch], failure: Failure) -> None:
-        """No answer is no refusal: they wait on, or their time is up."""
+        """No answer to a question for many is no refusal of anybody: they wait on, or their time is up."""
+        failure = replace(
+            failure, reaction=Reaction.RATE if failure.reaction is Reaction.RATE else Reaction.SERVER
+        )
         log.info(
             "%s: no answer for tasks that were asked for together: %s", self._conn_id, failure.describe()
         )

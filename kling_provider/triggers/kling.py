@@ -11,8 +11,9 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from kling_provider.api.endpoints import endpoint_for
-from kling_provider.api.polling import Decision, Finished
+from kling_provider.api.endpoints import check_id, endpoint_for
+from kling_provider.api.errors import Failure, InvalidRequest, Reaction
+from kling_provider.api.polling import Decision, Finished, GaveUp
 from kling_provider.api.pricing import usd_of
 from kling_provider.triggers.slots import task_finished
 from kling_provider.waiting import event_of
@@ -88,19 +89,29 @@ class KlingTaskTrigger(BaseTrigger):
         log.warning("%s", kill_message(self.arguments["task_id"], self.arguments["endpoint"], units))
 
     async def _wait(self) -> Decision:
+        await asyncio.to_thread(
+            _load_watcher
+        )  # with its HTTP clients, it would hold up the loop of all triggers
         from kling_provider.triggers.watch import Watch
         from kling_provider.triggers.watcher import watcher_for
 
         told = self.arguments
-        watcher, row = watcher_for(told["kling_conn_id"]), endpoint_for(told["endpoint"])
+        now = time.time()
+        asked_at = min(told["asked_at"], now)  # a worker's clock may be ahead
+        try:
+            row = endpoint_for(told["endpoint"])
+            check_id(told["task_id"])
+        except InvalidRequest as error:
+            return GaveUp(Failure(Reaction.BAD_REQUEST, str(error)))
+        watcher = watcher_for(told["kling_conn_id"])
         watch = Watch(
             task_id=told["task_id"],
             row=row,
             durations=watcher.durations,
             poke_interval=told["poke_interval"],
-            earliest=told["asked_at"] + max(told["poke_interval"], FIRST_ASK_AFTER_SECONDS),
+            earliest=asked_at + max(told["poke_interval"], FIRST_ASK_AFTER_SECONDS),
             deadline=told["deadline"],
-            asked_at=told["asked_at"],
+            asked_at=asked_at,
             profile=told["profile"],
             booked_at=told["booked_at"],
         )
@@ -108,8 +119,12 @@ class KlingTaskTrigger(BaseTrigger):
         if isinstance(decision, Finished):
             task_finished(told["kling_conn_id"], row.slots, len(decision.task.images) or told["slots"])
         # Others' questions may have brought the answer early.
-        await asyncio.sleep(max(0.0, told["asked_at"] + FIRST_ASK_AFTER_SECONDS - time.time()))
+        await asyncio.sleep(max(0.0, asked_at + FIRST_ASK_AFTER_SECONDS - time.time()))
         return decision
+
+
+def _load_watcher() -> None:
+    import kling_provider.triggers.watcher  # noqa: F401
 
 
 class KlingPauseTrigger(BaseTrigger):

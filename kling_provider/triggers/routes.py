@@ -12,7 +12,11 @@ FIRST_BATCH = 50
 LARGEST_BATCH = 200
 #: A way that Kling refuses is tried again after so many seconds, ...
 REFUSED_SECONDS = 3600.0
-#: ... a list with little of ours in it after so many.
+#: ... a batch that may only lag behind after so many.
+LAGGING_SECONDS = 30.0
+#: A way that gave no answer so often in a row, while single queries did, is taken for refused.
+MOST_SILENCES = 3
+#: A list with little of ours in it is read again after so many seconds.
 NOT_WORTH_IT_SECONDS = 600.0
 
 
@@ -20,7 +24,7 @@ NOT_WORTH_IT_SECONDS = 600.0
 class BatchRoute:
     """``GET /tasks`` for many tasks.
 
-    :param tells_classic: whether it tells of tasks that were made in the classic dialect; None: not tried yet.
+    :param tells_classic: whether it tells of tasks that were made in the classic dialect; None: not known yet.
     """
 
     tells_classic: bool | None = None
@@ -28,13 +32,25 @@ class BatchRoute:
     _taken: int = 0
     _refused: int = LARGEST_BATCH + 1
     _rests_until: float = 0.0
+    _silences: int = 0
+    _classic_rests_until: float = 0.0
 
     def is_open(self, now: float) -> bool:
         """Whether it may be asked at ``now``."""
         return now >= self._rests_until
 
+    def is_open_for_classic(self, now: float) -> bool:
+        """Whether it may be asked at ``now`` for tasks of the classic dialect."""
+        return self.is_open(now) and now >= self._classic_rests_until
+
+    def on_no_classic(self, now: float, *, is_sure: bool) -> None:
+        """It told of no classic task; unless it is sure, it may only lag behind."""
+        self.tells_classic = False if is_sure else None
+        self._classic_rests_until = now + (REFUSED_SECONDS if is_sure else LAGGING_SECONDS)
+
     def on_answer(self, count: int) -> None:
         """So many ids were taken."""
+        self._silences = 0
         self._taken = max(self._taken, count)
         if count < self.limit:
             return
@@ -49,12 +65,14 @@ class BatchRoute:
         self._taken = min(self._taken, count - 1)
         self.limit = max(1, self._taken or count // 2)
 
-    def forget_limit(self) -> None:
-        """Something else was wrong than the number of ids."""
-        self.limit, self._taken, self._refused = FIRST_BATCH, 0, LARGEST_BATCH + 1
+    def is_down(self) -> bool:
+        """Take note that it gave no answer while Kling answers otherwise; tells whether it is time to do without."""
+        self._silences += 1
+        return self._silences >= MOST_SILENCES
 
     def on_refused(self, now: float) -> None:
         """Kling does not take this kind of question."""
+        self._silences = 0
         self._rests_until = now + REFUSED_SECONDS
 
 
@@ -64,16 +82,27 @@ class ListRoute:
 
     memory: ListMemory = field(default_factory=ListMemory)
     _rests_until: float = 0.0
+    _silences: int = 0
 
     def is_open(self, now: float) -> bool:
         """Whether it may be read at ``now``."""
         return now >= self._rests_until
+
+    def on_answer(self) -> None:
+        """A page was told."""
+        self._silences = 0
 
     def on_walked(self, now: float) -> None:
         """A walk is over: did it tell of more tasks than it cost requests?"""
         if self.memory.found < 1:
             self._rests_until = now + NOT_WORTH_IT_SECONDS
 
+    def is_down(self) -> bool:
+        """Take note that it gave no answer while Kling answers otherwise; tells whether it is time to do without."""
+        self._silences += 1
+        return self._silences >= MOST_SILENCES
+
     def on_refused(self, now: float) -> None:
         """Kling does not take this kind of question."""
+        self._silences = 0
         self._rests_until = now + REFUSED_SECONDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
+import time
 from dataclasses import dataclass, field
 
 from kling_provider.api.endpoints import Endpoint
@@ -13,6 +14,9 @@ from kling_provider.api.pace import BELIEVED_FROM, Durations, Expectation
 from kling_provider.api.polling import JITTER, NOT_FOUND_GRACE_SECONDS, Decision, TaskPoller
 from kling_provider.api.tasks import KlingTask
 
+#: Whoever could not be asked once more so long after the deadline, because Kling or the budget does not let it, is sent
+#: back to the worker, which asks; before Airflow's own backstop, which knows no task.
+OVERDUE_SECONDS = 30.0
 #: A way of asking for many that passed a task over so often in a row is not taken for it any more, ...
 MOST_MISSES = 6
 #: ... and from so many on, the task is asked for directly besides.
@@ -45,6 +49,8 @@ class Watch:
     booked_at: float | None = None
     poller: TaskPoller = field(init=False)
     due_at: float = field(init=False)
+    #: When it is sent back to the worker, asked or not.
+    give_up_at: float = field(init=False)
     task: KlingTask | None = field(init=False, default=None)
     #: How often in a row ``GET /tasks``, and the list, have passed it over.
     batch_misses: int = field(init=False, default=0)
@@ -66,6 +72,7 @@ class Watch:
             gap=self._gap,
         )
         self.due_at = min(self._first_ask(), self.deadline)
+        self.give_up_at = max(self.deadline, time.time()) + OVERDUE_SECONDS
 
     @property
     def is_over(self) -> bool:
@@ -99,6 +106,11 @@ class Watch:
         if start is None and self.task is not None and self.task.created_at is not None:
             start = self.task.created_at.timestamp()
         return None if start is None else max(0.0, now - start)
+
+    def age(self, now: float) -> float:
+        """Seconds since it was booked, or else since a worker knew of it."""
+        elapsed = self.elapsed(now)
+        return now - self.asked_at if elapsed is None else elapsed
 
     def _first_ask(self) -> float:
         """At once, where it is not known yet how long tasks take: to learn whether all is well."""

@@ -24,25 +24,25 @@ from kling_provider import stats
 from kling_provider.api import polling
 from kling_provider.api.errors import Failure, Reaction
 from kling_provider.api.pace import Durations
-from kling_provider.api.polling import Decision, Finished, Wait
+from kling_provider.api.polling import Decision, Finished, TimedOut, Wait
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.hooks.config import KlingConfig
-from kling_provider.triggers.asking import Asking
+from kling_provider.triggers.asking import BATCH, SINGLE, Asking
 from kling_provider.triggers.background import Background, PerLoop
-from kling_provider.triggers.routes import LARGEST_BATCH
 from kling_provider.triggers.watch import Watch
 
 log = logging.getLogger(__name__)
 
-#: Rounds of one kind are so many seconds apart at least, so that those who become due together are asked together.
-ROUND_SECONDS = 2.5
+#: Two looks at who is due are so many seconds apart at least, so that those who become due together are asked together.
+ROUND_SECONDS = 1.0
+#: Where one request cannot tell of everybody, so many tasks share each request of a second ...
+TASKS_PER_REQUEST = 500
+#: ... as long as that makes nobody wait longer.
+LONGEST_ROUND_SECONDS = 7.5
 LONGEST_SLEEP_SECONDS = 60.0
-#: Whoever was in a round that crashed is asked again after so many seconds.
-AFTER_CRASH_SECONDS = 10.0
-
-#: The kinds of rounds; that of a list has the name of its endpoint.
-_BATCH, _SINGLE = "GET /tasks", "single"
+#: The connection is read anew so often, and given up on for now if it takes as long.
+CONFIG_SECONDS = 60.0
 
 
 class Watcher:
@@ -58,7 +58,7 @@ class Watcher:
         self._by_id: dict[str, list[Watch]] = {}
         self._asking = Asking(kling_conn_id, self._by_id, self._on_task, self._on_failure)
         self._rounds: dict[str, asyncio.Task[None]] = {}
-        self._next_round: dict[str, float] = {}
+        self._read_at = 0.0
         self._changed: asyncio.Event | None = None
         self._soonest = 0.0
         self._probe_at = 0.0
@@ -76,6 +76,7 @@ class Watcher:
         try:
             self._background.ensure()
             if watch.due_at < self._soonest:
+                self._look_at(watch.due_at)
                 self._wake()
             return await watch.future
         finally:
@@ -98,12 +99,13 @@ class Watcher:
         self._asking.open()
         try:
             while self._waits:
-                self._changed.clear()
-                self._soonest = math.inf  # whoever comes while it looks wakes it again
-                await self._start_rounds()
+                self._soonest = math.inf
+                next_look = time.time() + await self._start_rounds()
                 stats.gauge("watcher.in_flight", len(self._waits), conn_id=self._conn_id)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), max(0.0, self._soonest - time.time()))
+                while self._waits and (seconds := max(self._soonest, next_look) - time.time()) > 0:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._changed.wait(), seconds)
+                    self._changed.clear()
         finally:
             rounds = list(self._rounds.values())
             self._changed, self._soonest, self._rounds = None, 0.0, {}
@@ -115,37 +117,69 @@ class Watcher:
                 stats.gauge("watcher.in_flight", len(self._waits), conn_id=self._conn_id)
                 await self._asking.close()
 
-    async def _start_rounds(self) -> None:
-        """Start asking for those who are due, and note when to look again."""
+    async def _start_rounds(self) -> float:
+        """Start asking for those who are due, and note when to look again.
+
+        :returns: so many seconds pass until then at least.
+        """
         now = time.time()
         self._look_at(now + LONGEST_SLEEP_SECONDS)
+        for watch in [watch for watch in self._waits if now >= watch.give_up_at]:
+            status = watch.task.status if watch.task else "unknown"
+            self._decide(watch, TimedOut(status, self._asking.rejected or self._asking.silence), now)
+        if self._is_held_up(now):
+            return self._pause
+        due: list[Watch] = []
+        early: list[Watch] = []
+        pause = self._pause
+        for watch in self._waits:
+            if watch.is_asked or watch.is_over:
+                continue
+            pause = min(pause, watch.poke_interval)
+            if watch.due_at <= now:
+                due.append(watch)
+            else:
+                self._soonest = min(self._soonest, watch.due_at)
+                if watch.earliest <= now:
+                    early.append(watch)
+        if due and (config := await self._config(due)):
+            for kind, members in self._sorted(config, due, early).items():
+                if kind not in self._rounds:  # its end wakes this up again
+                    self._start(kind, self._round(kind, config, members, early))
+        return pause if len(self._waits) <= self._asking.batch_route.limit else self._pause
+
+    def _is_held_up(self, now: float) -> bool:
+        """Whether only one question is asked for all, now or later: the key is rejected, or Kling silent."""
         if self._asking.rejected is not None:
-            if not self._rounds and now >= self._probe_at:
-                self._start(_SINGLE, self._probe())
-            elif not self._rounds:
-                self._look_at(self._probe_at)
-            return
-        waiting = [watch for watch in self._waits if not watch.is_asked and not watch.is_over]
-        due = [watch for watch in waiting if watch.due_at <= now]
-        self._look_at(min((watch.due_at for watch in waiting if watch.due_at > now), default=math.inf))
-        if not due or not (config := await self._config(due)):
-            return
-        for kind, members in self._sorted(config, due).items():
-            if kind in self._rounds:  # its end wakes this up again
-                continue
-            if now < (may_start_at := self._next_round.get(kind, 0.0)):
-                self._look_at(may_start_at)
-                continue
-            gap = min(ROUND_SECONDS, *(watch.poke_interval for watch in members))
-            self._next_round[kind] = now + gap
-            self._start(kind, self._round(kind, config, members))
+            at, ask = self._probe_at, self._probe
+        elif self._asking.silence is not None:
+            at, ask = self._asking.quiet_until, self._try_again
+        else:
+            return False
+        if not self._rounds and now >= at:
+            self._start(SINGLE, ask())
+        elif not self._rounds:
+            self._look_at(at)
+        return True
+
+    @property
+    def _pause(self) -> float:
+        """Seconds between two looks: the fewer wait, the longer, unless one request tells of them all."""
+        if len(self._waits) <= self._asking.batch_route.limit:
+            return ROUND_SECONDS
+        return max(ROUND_SECONDS, min(LONGEST_ROUND_SECONDS, TASKS_PER_REQUEST / len(self._waits)))
 
     def _look_at(self, moment: float) -> None:
         self._soonest = min(self._soonest, moment)
 
     async def _config(self, due: list[Watch]) -> KlingConfig | None:
+        now = time.time()
         try:
-            config = await self._asking.config()
+            async with asyncio.timeout(CONFIG_SECONDS):
+                if now - self._read_at > CONFIG_SECONDS and not self._rounds:  # it may have been edited
+                    await self._asking.read_anew()
+                    self._read_at = now
+                config = await self._asking.config()
         except KlingBadRequestError as error:  # the connection is gone or broken, maybe being edited
             failure = Failure(Reaction.BAD_REQUEST, str(error))
         except Exception as error:  # a secrets backend that does not answer is a blip like any other
@@ -158,33 +192,27 @@ class Watcher:
             self._on_failure(watch, failure)
         return None
 
-    def _sorted(self, config: KlingConfig, due: list[Watch]) -> dict[str, list[Watch]]:
-        """Who is asked for how."""
+    def _sorted(self, config: KlingConfig, due: list[Watch], early: list[Watch]) -> dict[str, list[Watch]]:
+        """Who is asked for how.
+
+        :param early: those who are not due and may be asked for already.
+        """
+        kind_of = self._asking.kinds(config, time.time())
         kinds: dict[str, list[Watch]] = {}
         for watch in due:
-            kinds.setdefault(self._kind(config, watch), []).append(watch)
+            kinds.setdefault(kind_of(watch), []).append(watch)
         # For one task alone, the direct query is as cheap, and tells the most.
-        for kind in [kind for kind, members in kinds.items() if len(members) == 1 and kind != _SINGLE]:
-            if not self._riders(kind, config):
-                kinds.setdefault(_SINGLE, []).extend(kinds.pop(kind))
+        for kind in [kind for kind, members in kinds.items() if len(members) == 1 and kind != SINGLE]:
+            if not any(kind_of(watch) == kind for watch in early):
+                kinds.setdefault(SINGLE, []).extend(kinds.pop(kind))
         return kinds
 
-    def _kind(self, config: KlingConfig, watch: Watch) -> str:
-        if self._asking.may_batch(config, watch):
-            return _BATCH
-        return watch.row.name if self._asking.may_list(watch) else _SINGLE
-
-    def _riders(self, kind: str, config: KlingConfig) -> list[Watch]:
-        """Those who are not due and may be asked for already, the next ones first."""
-        now = time.time()
-        free = [
-            watch
-            for watch in self._waits
-            if watch.earliest <= now < watch.due_at
-            and not (watch.is_asked or watch.is_over)
-            and self._kind(config, watch) == kind
-        ]
-        return heapq.nsmallest(LARGEST_BATCH, free, key=operator.attrgetter("due_at"))
+    def _riders(self, config: KlingConfig, due: list[Watch], early: list[Watch]) -> list[Watch]:
+        """Those of the early ones who fill up the last batch, the next ones first."""
+        kind_of = self._asking.kinds(config, time.time())
+        room = -len(due) % self._asking.batch_route.limit
+        free = [watch for watch in early if kind_of(watch) == BATCH and not watch.is_asked]
+        return heapq.nsmallest(room, free, key=operator.attrgetter("due_at"))
 
     def _start(self, kind: str, work: Coroutine[Any, Any, None]) -> None:
         task = self._rounds[kind] = asyncio.get_running_loop().create_task(work)
@@ -193,33 +221,45 @@ class Watcher:
     def _ended(self, kind: str, task: asyncio.Task[None]) -> None:
         if self._rounds.get(kind) is task:
             del self._rounds[kind]
+        self._look_at(time.time())
         self._wake()
 
-    async def _round(self, kind: str, config: KlingConfig, due: list[Watch]) -> None:
-        """Ask once for those who are due."""
+    async def _round(self, kind: str, config: KlingConfig, due: list[Watch], early: list[Watch]) -> None:
+        """Ask once for those who are due, and for early ones where there is room."""
         due.sort(key=operator.attrgetter("due_at"))
-        riders = self._riders(kind, config) if kind == _BATCH else []
+        riders = self._riders(config, due, early) if kind == BATCH else []
         members = [*due, *riders]
         for watch in members:
             watch.is_asked = True
         try:
-            if kind == _BATCH:
+            if kind == BATCH:
                 await self._asking.by_batch(config, due, riders)
-            elif kind == _SINGLE:
+            elif kind == SINGLE:
                 await self._asking.singly(config, due)
             else:
                 await self._asking.by_list(config, due[0].row, due)
-        except Exception:
+        except Exception as error:
             log.exception(
                 "%s: asking for %d tasks crashed; they are asked for again.", self._conn_id, len(due)
             )
+            failure = Failure(Reaction.SERVER, f"asking for it crashed ({type(error).__name__}: {error})")
             for watch in due:
-                watch.due_at = max(watch.due_at, time.time() + AFTER_CRASH_SECONDS)
+                self._on_failure(watch, failure)
         finally:
             for watch in members:
                 watch.is_asked = False
 
     # --- what comes of it -------------------------------------------------------------------------
+
+    async def _try_again(self) -> None:
+        """Ask one question for all: does Kling answer again?"""
+        if not self._waits:
+            return
+        first = min(self._waits, key=operator.attrgetter("due_at"))
+        if (config := await self._config([first])) is not None:
+            await self._asking.singly(config, [first])
+        if self._asking.silence is not None:
+            self._asking.on_silence(self._asking.silence)
 
     async def _probe(self) -> None:
         """Ask one question with the connection read anew, for all: is the key taken now?"""
@@ -269,6 +309,8 @@ class Watcher:
             watch.due_at = now + decision.seconds
             watch.earliest = min(watch.due_at, now + watch.poke_interval)
             self._look_at(watch.due_at)
+            return
+        if watch.is_over:
             return
         watch.future.set_result(decision)
         if isinstance(decision, Finished):

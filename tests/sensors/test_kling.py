@@ -514,6 +514,20 @@ def test_the_worker_asks_only_when_the_task_may_be_over(
     assert arguments["booked_at"] == pytest.approx(time.time() - ago, abs=5)
 
 
+@pytest.mark.parametrize(
+    ("ti", "asks"), [({}, 1), ({"map_index": 3}, 0), ({"map_index": 3, "try_number": 2, "max_tries": 2}, 1)]
+)
+def test_of_a_bare_id_nobody_knows_the_worker_asks_unless_there_are_many(
+    ti: dict[str, Any], asks: int, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.next_task(outcome="stuck")
+    operator = sensor(kling_task_id=submit().task_id, endpoint="text2video", timeout=100)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context_of(operator, **ti))
+    assert gets(kling_simulator) == asks
+    assert deferred.value.trigger.serialize()[1]["deadline"] == pytest.approx(time.time() + 100, abs=3)
+
+
 def test_without_an_ask_the_deadline_counts_from_the_booking_all_the_same(
     kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -531,6 +545,7 @@ def test_without_an_ask_the_deadline_counts_from_the_booking_all_the_same(
         ({}, 5),
         ({"deferrable": False}, 5),
         ({"deferrable": False, "mode": "reschedule"}, 10),
+        ({"deferrable": False, "default_args": {"mode": "reschedule"}}, 10),
         ({"deferrable": False, "mode": "reschedule", "poke_interval": 30}, 30),
         ({"poke_interval": 2}, 2),
     ],

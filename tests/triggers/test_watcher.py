@@ -244,7 +244,7 @@ def test_the_numbers_of_the_watcher_are_told(
     assert all(0.2 < value < 1 for name, value in told if name == "wait.seconds")
 
 
-def test_a_batch_grows_while_it_is_taken_and_forgets_a_limit_that_was_an_ids_fault() -> None:
+def test_a_batch_grows_while_it_is_taken_and_settles_where_it_is_not() -> None:
     route = routes.BatchRoute()
     for _ in range(5):
         route.on_answer(route.limit)
@@ -258,10 +258,6 @@ def test_a_batch_grows_while_it_is_taken_and_forgets_a_limit_that_was_an_ids_fau
     assert route.limit == 25
     route.on_answer(25)
     assert route.limit == 25  # near enough
-    route.on_too_many(2)
-    assert route.limit == 1
-    route.forget_limit()
-    assert route.limit == routes.FIRST_BATCH
 
 
 def test_a_way_that_is_refused_rests() -> None:

@@ -34,12 +34,12 @@ from kling_provider.triggers.watch import Watch
 
 log = logging.getLogger(__name__)
 
-#: Two looks at who is due are so many seconds apart at least, so that those who become due together are asked together.
+#: Two looks at who is due are so many seconds apart at least (or ``poke_interval``, where that is less), ...
 ROUND_SECONDS = 1.0
-#: Where one request cannot tell of everybody, so many tasks share each request of a second ...
-TASKS_PER_REQUEST = 500
-#: ... as long as that makes nobody wait longer.
-LONGEST_ROUND_SECONDS = 7.5
+#: ... and where several wait, the more the fewer they are, because they are asked for together: a second for so many
+TASKS_PER_SECOND = 600
+#: ... up to so many times ``poke_interval``.
+LONGEST_ROUND = 1.6
 LONGEST_SLEEP_SECONDS = 60.0
 #: The connection is read anew so often, and given up on for now if it takes as long.
 CONFIG_SECONDS = 60.0
@@ -124,18 +124,16 @@ class Watcher:
         """
         now = time.time()
         self._look_at(now + LONGEST_SLEEP_SECONDS)
-        for watch in [watch for watch in self._waits if now >= watch.give_up_at]:
-            status = watch.task.status if watch.task else "unknown"
-            self._decide(watch, TimedOut(status, self._asking.rejected or self._asking.silence), now)
+        self._send_back(now)
         if self._is_held_up(now):
-            return self._pause
+            return ROUND_SECONDS
         due: list[Watch] = []
         early: list[Watch] = []
-        pause = self._pause
+        smallest = LONGEST_SLEEP_SECONDS
         for watch in self._waits:
+            smallest = min(smallest, watch.poke_interval)
             if watch.is_asked or watch.is_over:
                 continue
-            pause = min(pause, watch.poke_interval)
             if watch.due_at <= now:
                 due.append(watch)
             else:
@@ -146,7 +144,13 @@ class Watcher:
             for kind, members in self._sorted(config, due, early).items():
                 if kind not in self._rounds:  # its end wakes this up again
                     self._start(kind, self._round(kind, config, members, early))
-        return pause if len(self._waits) <= self._asking.batch_route.limit else self._pause
+        return self._pause(smallest)
+
+    def _send_back(self, now: float) -> None:
+        """End the wait of those who could not be asked although their time is up."""
+        for watch in [watch for watch in self._waits if now >= watch.give_up_at]:
+            status = watch.task.status if watch.task else "unknown"
+            self._decide(watch, TimedOut(status, self._asking.rejected or self._asking.silence), now)
 
     def _is_held_up(self, now: float) -> bool:
         """Whether only one question is asked for all, now or later: the key is rejected, or Kling silent."""
@@ -162,12 +166,14 @@ class Watcher:
             self._look_at(at)
         return True
 
-    @property
-    def _pause(self) -> float:
-        """Seconds between two looks: the fewer wait, the longer, unless one request tells of them all."""
-        if len(self._waits) <= self._asking.batch_route.limit:
-            return ROUND_SECONDS
-        return max(ROUND_SECONDS, min(LONGEST_ROUND_SECONDS, TASKS_PER_REQUEST / len(self._waits)))
+    def _pause(self, smallest: float) -> float:
+        """Seconds between two looks.
+
+        :param smallest: of the ``poke_interval`` of those who wait.
+        """
+        least = min(ROUND_SECONDS, smallest)
+        waiting = len(self._waits)
+        return max(least, min(LONGEST_ROUND * smallest, TASKS_PER_SECOND / waiting)) if waiting > 1 else least
 
     def _look_at(self, moment: float) -> None:
         self._soonest = min(self._soonest, moment)

@@ -19,7 +19,7 @@ from kling_provider.api.errors import InvalidRequest
 
 #: Seconds of expected lag that justify one more request. With it, a video of 164 s (give or take 15 %) costs about
 #: seven requests and four seconds of lag.
-LAG_WORTH_A_REQUEST = 0.5
+LAG_WORTH_A_REQUEST = 0.43
 #: Spread (standard deviation of the logarithm) of a time that nobody has measured here yet.
 UNKNOWN_SPREAD = 0.25
 #: The same where not even the vendor's usual time is known.

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kling_provider.api.endpoints import ENDPOINTS, endpoint_for
-from kling_provider.api.pace import LONGEST_GAP_SECONDS, Durations, Expectation, profile_of
+from kling_provider.api.pace import BELIEVED_FROM, LONGEST_GAP_SECONDS, Durations, Expectation, profile_of
 
 #: Published averages, which the expectations start from.
 BUILT_IN = {
@@ -38,7 +38,9 @@ def waits(durations: Durations, median: float, tasks: int, seed: int) -> list[tu
     dice, seen = random.Random(seed), []
     for _ in range(tasks):
         end = median * math.exp(dice.gauss(0, 0.15))
-        times = asks(durations.expect("image2video", "p"), end)
+        expected = durations.expect("image2video", "p")
+        start = 10.0 if expected.seen < BELIEVED_FROM else 10.0 + expected.gap(10.0, 5.0)  # as a watch does
+        times = asks(expected, end, start=start)
         seen.append((len(times), times[-1] - end))
         durations.learn("image2video", "p", end)
     return seen

@@ -44,7 +44,9 @@ def gauge(name: str, value: float, **tags: str) -> None:
     :param value: how much.
     :param tags: what it is about; the host is added.
     """
-    tags = {**tags, "host": _host()}
+    if _backend() == "off":  # before anything is asked of the system
+        return
+    tags = {**tags, "host": socket.gethostname()}
     _send(name, tags, len(tags), lambda stats, full, known: stats.gauge(full, value, tags=known))
 
 
@@ -75,11 +77,6 @@ def _send(name: str, tags: dict[str, str], in_name: int, send: Callable[[Any, st
             send(_stats(), ".".join([full, *parts]), known)
     except Exception:  # a number nobody sees must not cost a video that is paid
         log.debug("The metric kling.%s was not sent", name, exc_info=True)
-
-
-@cache
-def _host() -> str:
-    return socket.gethostname()
 
 
 @cache

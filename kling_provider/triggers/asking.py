@@ -25,7 +25,7 @@ from kling_provider.api.polling import LONGEST_RETRY_AFTER_SECONDS
 from kling_provider.api.tasks import KlingTask
 from kling_provider.hooks.config import KlingConfig
 from kling_provider.hooks.kling import KlingAsyncHook
-from kling_provider.triggers.routes import BatchRoute, ListRoute
+from kling_provider.triggers.routes import BatchRoute, ListRoute, Route
 from kling_provider.triggers.watch import DOUBTFUL_MISSES, MOST_MISSES, Watch
 
 T = TypeVar("T")
@@ -175,7 +175,7 @@ class Asking:
             if await self._is_refused(config, self.batch_route, due, failure):
                 log.info("%s: GET /tasks is refused (%s); there are other ways.", self._conn_id, error)
             return False
-        self.batch_route.on_answer(len(rows))
+        self.batch_route.on_taken(len(rows))
         await self._tell(tasks)
         await self._learn_classic(config, batch, tasks)
         missed = self._missed(batch, tasks.keys(), "batch_misses")
@@ -236,7 +236,7 @@ class Asking:
         await self.singly(config, missed if is_open else [one for one in due if one.task_id not in seen])
 
     async def _is_refused(
-        self, config: KlingConfig, route: BatchRoute | ListRoute, due: Sequence[Watch], failure: Failure
+        self, config: KlingConfig, route: Route, due: Sequence[Watch], failure: Failure
     ) -> bool:
         """Close a way that Kling refuses, and say so; a direct query tells it from a Kling that refuses all.
 
@@ -253,8 +253,8 @@ class Asking:
             if failure.is_transient and self.silence is None:
                 self.on_silence(failure)
             return False
-        if failure.is_transient and not route.is_down():
-            return False
+        if failure.is_transient:
+            return route.on_silence(time.time())
         route.on_refused(time.time())
         return True
 

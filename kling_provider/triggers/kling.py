@@ -89,9 +89,8 @@ class KlingTaskTrigger(BaseTrigger):
         log.warning("%s", kill_message(self.arguments["task_id"], self.arguments["endpoint"], units))
 
     async def _wait(self) -> Decision:
-        await asyncio.to_thread(
-            _load_watcher
-        )  # with its HTTP clients, it would hold up the loop of all triggers
+        if not _loaded:  # with its HTTP clients, it would hold up the loop of all triggers
+            await asyncio.to_thread(_load_watcher)
         from kling_provider.triggers.watch import Watch
         from kling_provider.triggers.watcher import watcher_for
 
@@ -123,8 +122,14 @@ class KlingTaskTrigger(BaseTrigger):
         return decision
 
 
+#: Names of what was imported in a thread; ``sys.modules`` has it before it is whole.
+_loaded: set[str] = set()
+
+
 def _load_watcher() -> None:
-    import kling_provider.triggers.watcher  # noqa: F401
+    from kling_provider.triggers import watcher
+
+    _loaded.add(watcher.__name__)
 
 
 class KlingPauseTrigger(BaseTrigger):

@@ -54,7 +54,7 @@ def _defer(conn_id: str, task: Booked) -> None:
     from datetime import UTC, datetime
     from types import SimpleNamespace
 
-    from airflow.sdk.exceptions import TaskDeferred
+    from airflow.providers.common.compat.sdk import TaskDeferred
 
     from kling_provider.sensors.kling import KlingTaskSensor
 

@@ -34,7 +34,7 @@ async def batch(
     async with peer.open(kling, conn_id, every) as waiter:
         tasks = kling.book(jobs)
         before = sum(kling.requests().values())
-        async with measured(heart=False) as meter:
+        with measured() as meter:
             ended = await wait_for_all(waiter, tasks, PATIENCE_SECONDS)
         row.requests = (sum(kling.requests().values()) - before) / len(jobs)
     note_ends(row, ended)

@@ -22,7 +22,6 @@ from benchmarks.batches import affordable, batch, spread
 from benchmarks.durations import Job, Mix
 from benchmarks.lone import lone
 from benchmarks.memory import weigh
-from benchmarks.meters import idle_share
 from benchmarks.peers import ours
 from benchmarks.peers.base import Peer
 from benchmarks.peers.table import PEERS
@@ -48,13 +47,10 @@ class Client:
     def __init__(self, scenario: Scenario, clock: Clock, seed: int):
         self._scenario, self._clock, self._seed = scenario, clock, seed
         self._connections = 0
-        self._heart_share = 0.0
 
     async def run(self) -> None:
         """Run all peers, and print a row for each."""
         scenario = self._scenario
-        if scenario.kind == "window":
-            self._heart_share = await idle_share()
         lag = None
         with self._kling() as kling:
             for name in scenario.peers:
@@ -105,7 +101,6 @@ class Client:
             PEERS[row.peer],
             self._mix(),
             conn_id,
-            heart_share=self._heart_share,
             warm=scenario.warm,
             seconds=scenario.seconds,
             interval=interval,

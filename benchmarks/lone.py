@@ -62,6 +62,6 @@ async def _round(kling: Kling, waiters: Sequence[Waiter], jobs: Round) -> tuple[
         return [], Meter()
     rest = iter(booked)
     owners = {next(rest).task_id: waiter for waiter, own in zip(waiters, jobs, strict=True) for _ in own}
-    async with measured(heart=False) as meter:
+    with measured() as meter:
         ended = await wait_for_all(_Alone(owners), booked, PATIENCE_SECONDS)
     return ended, meter

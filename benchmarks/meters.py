@@ -9,13 +9,12 @@ import math
 import os
 import statistics
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 BEAT_SECONDS = 0.01
-IDLE_SECONDS = 2.0
 
 
 def resident_bytes() -> int:
@@ -40,45 +39,42 @@ def mean(values: Sequence[float]) -> float | None:
 class Meter:
     """What was measured while a block ran.
 
-    :param cpu: CPU seconds of this process, all threads, without the heart.
+    :param cpu: CPU seconds of this process, all threads.
     :param seconds: real seconds.
-    :param late: how late each beat of the heart was, in seconds.
     :param foreign_cpu: CPU seconds that the benchmark itself used meanwhile; already taken off.
     """
 
     cpu: float = 0.0
     seconds: float = 0.0
-    late: list[float] = field(default_factory=list)
     foreign_cpu: float = 0.0
 
 
-@asynccontextmanager
-async def measured(*, heart: bool, heart_share: float = 0.0) -> AsyncIterator[Meter]:
-    """Measure a block.
-
-    :param heart: whether a coroutine beats every 10 ms to see how late the event loop is. Only in real time.
-    :param heart_share: share of a core that the heart alone uses, taken off.
-    """
+@contextmanager
+def measured() -> Iterator[Meter]:
+    """Measure the CPU of a block."""
     meter = Meter()
-    beats = asyncio.create_task(_beat(meter.late)) if heart else None
     cpu, start = time.process_time(), time.perf_counter()
     try:
         yield meter
     finally:
         meter.seconds = time.perf_counter() - start
-        used = time.process_time() - cpu - meter.foreign_cpu
-        meter.cpu = max(0.0, used - (heart_share * meter.seconds if heart else 0))
-        if beats is not None:
-            beats.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await beats
+        meter.cpu = max(0.0, time.process_time() - cpu - meter.foreign_cpu)
 
 
-async def idle_share() -> float:
-    """Share of a core that the heart alone uses in this process."""
-    async with measured(heart=True) as meter:
-        await asyncio.sleep(IDLE_SECONDS)
-    return meter.cpu / meter.seconds
+@asynccontextmanager
+async def heart() -> AsyncIterator[list[float]]:
+    """Let a coroutine beat every 10 ms, in real time; gives how late each beat was, in seconds.
+
+    Its own CPU is more than what it looks at: nobody's CPU is measured meanwhile.
+    """
+    late: list[float] = []
+    beats = asyncio.create_task(_beat(late))
+    try:
+        yield late
+    finally:
+        beats.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await beats
 
 
 async def _beat(late: list[float]) -> None:

@@ -1,6 +1,6 @@
 """A steady state in real time: so many waits of all ages, a new one for each that ends, measured for a minute or two.
 
-Nobody's clock is changed, so that CPU and the lag of the event loop are what they are.
+Nobody's clock is changed, so that CPU and the lag of the event loop (seen after it) are what they are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.batches import computed
 from benchmarks.durations import Job, Mix
-from benchmarks.meters import measured, percentile, resident_bytes
+from benchmarks.meters import heart, measured, percentile, resident_bytes
 from benchmarks.peers.base import Peer, Waiter
 from benchmarks.rows import Row
 from benchmarks.server import Booked, Kling
@@ -25,6 +25,8 @@ MOST_REQUESTS_PER_SECOND = 400.0
 SUBMIT_SECONDS = 1.0
 #: For those who ask at intervals, unless these are longer.
 WARM_SECONDS, WINDOW_SECONDS = 10.0, 40.0
+#: The lag of the event loop is looked at after that, so long.
+LOOP_SECONDS = 30.0
 #: Who still waits so long after the end, and after an interval, is lost.
 OVERDUE_SECONDS = 90.0
 
@@ -85,7 +87,6 @@ async def window(
     mix: Mix,
     conn_id: str,
     *,
-    heart_share: float,
     warm: float,
     seconds: float,
     interval: float | None = None,
@@ -93,7 +94,6 @@ async def window(
     """Fill a row.
 
     :param mix: draws the jobs.
-    :param heart_share: what the heart alone uses of a core.
     :param warm: seconds until measuring begins: at first all waits ask at once, as after a triggerer's restart. A peer
         with an interval needs only that.
     :param seconds: how long is measured; the same.
@@ -107,19 +107,24 @@ async def window(
         return computed(row, mix.new(1000), every, peer)
     base = resident_bytes()
     async with _streaming(kling, peer, mix, row.waits, conn_id, every) as stream:
-        async with measured(heart=True, heart_share=heart_share) as first:
-            await asyncio.sleep(warm)
-        await _measure(row, stream, heart_share, seconds)
+        with measured() as first:
+            async with heart() as late_at_start:
+                await asyncio.sleep(warm)
+        await _measure(row, stream, seconds)
+        async with heart() as late:
+            await asyncio.sleep(min(seconds, LOOP_SECONDS))
+        row.loop_p99_ms = 1000 * (percentile(late, 0.99) or 0.0)
+        row.loop_max_ms = 1000 * max(late, default=0.0)
         row.rss_kb = max(0.0, (resident_bytes() - base) / row.waits / 1024)
-    row.details["loop_max_ms_at_start"] = 1000 * max(first.late, default=0.0)
+    row.details["loop_max_ms_at_start"] = 1000 * max(late_at_start, default=0.0)
     row.details["cpu_seconds_at_start"] = first.cpu
     return row
 
 
-async def _measure(row: Row, stream: _Stream, heart_share: float, seconds: float) -> None:
+async def _measure(row: Row, stream: _Stream, seconds: float) -> None:
     kling, mix = stream.kling, stream.mix
     before, already, own_before = sum(kling.requests().values()), len(stream.ended), stream.own_cpu
-    async with measured(heart=True, heart_share=heart_share) as meter:
+    with measured() as meter:
         await asyncio.sleep(seconds)
         meter.foreign_cpu = stream.own_cpu - own_before
     requests = sum(kling.requests().values()) - before
@@ -128,8 +133,6 @@ async def _measure(row: Row, stream: _Stream, heart_share: float, seconds: float
     note_ends(row, stream.ended[already:])
     row.requests, row.cpu_ms = requests / ends, 1000 * meter.cpu / ends
     row.core_percent = 100 * meter.cpu / meter.seconds
-    row.loop_p99_ms = 1000 * (percentile(meter.late, 0.99) or 0.0)
-    row.loop_max_ms = 1000 * max(meter.late)
     row.details["requests_per_second"] = requests / meter.seconds
     row.details["seconds"] = meter.seconds
     overdue = time.time() - OVERDUE_SECONDS - (row.interval or 0)

@@ -105,7 +105,9 @@ def decode_told_anew(row: Endpoint, data: object, request_id: str | None) -> Kli
     """
     told, task_id = _object_with_id(data, "id", request_id)
     outputs = _items(told, "outputs", request_id)
-    sorted_out = {f"{kind}s": [item for item in outputs if item.get("type") == kind] for kind in _KINDS}
+    sorted_out = {}
+    if outputs:
+        sorted_out = {f"{kind}s": [item for item in outputs if item.get("type") == kind] for kind in _KINDS}
     bills = [bill for bill in _items(told, "billing", request_id) if bill.get("charge_type") == "unit"]
     amounts = [amount for bill in bills if (amount := read_decimal(bill.get("amount"))) is not None]
     task = KlingTask(
@@ -159,6 +161,8 @@ def _object_with_id(data: object, name: str, request_id: str | None) -> tuple[Ma
 
 
 def _results(result: Mapping[str, Any], request_id: str | None) -> dict[str, Any]:
+    if not result:  # as of most tasks that are asked for, and thousands are
+        return {}
     videos = tuple(_video(item, request_id) for item in _items(result, "videos", request_id))
     lists = {name: tuple(_items(result, name, request_id)) for name in _LISTS}
     lists["images"] += tuple(_items(result, "series_images", request_id))

@@ -37,9 +37,9 @@ log = logging.getLogger(__name__)
 #: Two looks at who is due are so many seconds apart at least (or ``poke_interval``, where that is less), ...
 ROUND_SECONDS = 1.0
 #: ... and where several wait, the more the fewer they are, because they are asked for together: a second for so many
-TASKS_PER_SECOND = 600
+TASKS_PER_SECOND = 700
 #: ... up to so many times ``poke_interval``.
-LONGEST_ROUND = 1.6
+LONGEST_ROUND = 1.8
 LONGEST_SLEEP_SECONDS = 60.0
 #: The connection is read anew so often, and given up on for now if it takes as long.
 CONFIG_SECONDS = 60.0
@@ -130,16 +130,17 @@ class Watcher:
         due: list[Watch] = []
         early: list[Watch] = []
         smallest = LONGEST_SLEEP_SECONDS
-        for watch in self._waits:
+        soonest = self._soonest
+        for watch in self._waits:  # of thousands, once a second
             smallest = min(smallest, watch.poke_interval)
-            if watch.is_asked or watch.is_over:
-                continue
             if watch.due_at <= now:
-                due.append(watch)
-            else:
-                self._soonest = min(self._soonest, watch.due_at)
+                if not watch.is_asked and not watch.is_over:
+                    due.append(watch)
+            elif not watch.is_asked and not watch.is_over:
+                soonest = min(soonest, watch.due_at)
                 if watch.earliest <= now:
                     early.append(watch)
+        self._soonest = soonest
         if due and (config := await self._config(due)):
             for kind, members in self._sorted(config, due, early).items():
                 if kind not in self._rounds:  # its end wakes this up again

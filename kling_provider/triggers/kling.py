@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -129,6 +130,9 @@ _loaded: set[str] = set()
 def _load_watcher() -> None:
     from kling_provider.triggers import watcher
 
+    # All of Airflow is imported by now, for good. A full garbage collection that looks through it holds the loop of all
+    # triggers up for longer than the 0.2 s at which Airflow warns; the next ones look at what came after.
+    gc.freeze()
     _loaded.add(watcher.__name__)
 
 

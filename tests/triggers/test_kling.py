@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import json
 import logging
@@ -309,3 +310,15 @@ def test_a_killed_trigger_tells_the_price(caplog: pytest.LogCaptureFixture) -> N
     with caplog.at_level(logging.WARNING):
         asyncio.run(trigger("1", units="3.5").on_kill())
     assert "about 3.5 units = 0.49 USD" in caplog.text
+
+
+def test_what_airflow_has_imported_is_not_looked_through_by_later_garbage_collections(
+    kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kling_provider.triggers.kling._loaded", set())
+    gc.unfreeze()
+    fire(trigger(submit()))
+    frozen = gc.get_freeze_count()
+    assert frozen > 10_000
+    fire(trigger(submit()))
+    assert 0 < gc.get_freeze_count() <= frozen, "once is enough: what waits must not stay for ever"

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from kling_provider.api.endpoints import ENDPOINTS, Endpoint, endpoint_for
@@ -86,7 +87,7 @@ class Expectation:
 
     def share_over(self, elapsed: float) -> float:
         """Share of tasks that are over after ``elapsed`` seconds."""
-        return _mixed(self, elapsed, _share)
+        return _curve(self.seconds, self.spread)[0](elapsed)
 
     def may_be_over(self, elapsed: float) -> bool:
         """Whether asking now may be worth a request, for somebody who asks only once."""
@@ -101,14 +102,15 @@ class Expectation:
         most = max(least, LONGEST_GAP_SECONDS)
         if elapsed > self.seconds:
             most = min(most, max(least, TAIL_SHARE * elapsed))
-        over, area = self.share_over(elapsed), _mixed(self, elapsed, _area)
+        share_until, area_until = _curve(self.seconds, self.spread)
+        over, area = share_until(elapsed), area_until(elapsed)
         worth = LAG_WORTH_A_REQUEST * (1 - over)
         if over > 1 - 1e-6:
             return most
         gap = max(least, 0.1)
         for _ in range(_STEPS):
             # lag to be expected from asking so much later, times the share that is still running now
-            lag = _mixed(self, elapsed + gap, _area) - area - gap * over
+            lag = area_until(elapsed + gap) - area - gap * over
             if lag >= worth or gap >= most:
                 break
             # it grows with the square of the gap where ends are spread evenly, faster before the usual end
@@ -210,25 +212,35 @@ def _updated(prior: Expectation, logs: deque[float]) -> Expectation:
     return Expectation(math.exp(centre), max(LEAST_SPREAD, spread), count)
 
 
-def _mixed(expected: Expectation, elapsed: float, value: Any) -> float:
-    if elapsed <= 0:
-        return 0.0
-    away = math.log(elapsed / expected.seconds)
-    usual: float = value(elapsed, expected.seconds, away, expected.spread)
-    odd: float = value(elapsed, expected.seconds, away, max(expected.spread, ODD_SPREAD))
-    return (1 - ODD_SHARE) * usual + ODD_SHARE * odd
+@lru_cache(maxsize=_MOST_PROFILES)
+def _curve(seconds: float, spread: float) -> tuple[Callable[[float], float], Callable[[float], float]]:
+    """The share of tasks that are over after so many seconds, and its integral from 0.
 
+    Thousands who wait ask for it several times each, so what stays the same is worked out once.
+    """
+    odd = max(spread, ODD_SPREAD)
+    parts = [
+        (weight, sigma, seconds * math.exp(sigma**2 / 2))
+        for weight, sigma in ((1 - ODD_SHARE, spread), (ODD_SHARE, odd))
+    ]
+    (usual_weight, usual, usual_mean), (odd_weight, _, odd_mean) = parts
+    log, erf, root = math.log, math.erf, math.sqrt(2)
 
-def _normal(z: float) -> float:
-    return 0.5 * (1 + math.erf(z / math.sqrt(2)))
+    def share(elapsed: float) -> float:
+        if elapsed <= 0:
+            return 0.0
+        away = log(elapsed / seconds) / root
+        return 0.5 * (1 + usual_weight * erf(away / usual) + odd_weight * erf(away / odd))
 
+    def area(elapsed: float) -> float:
+        if elapsed <= 0:
+            return 0.0
+        away = log(elapsed / seconds) / root
+        near, far = away / usual, away / odd
+        return 0.5 * (
+            elapsed * (1 + usual_weight * erf(near) + odd_weight * erf(far))
+            - usual_weight * usual_mean * (1 + erf(near - usual / root))
+            - odd_weight * odd_mean * (1 + erf(far - odd / root))
+        )
 
-def _share(_elapsed: float, _seconds: float, away: float, spread: float) -> float:
-    return _normal(away / spread)
-
-
-def _area(elapsed: float, seconds: float, away: float, spread: float) -> float:
-    """Integral of the share that is over, from 0 to ``elapsed``."""
-    return elapsed * _normal(away / spread) - seconds * math.exp(spread**2 / 2) * _normal(
-        away / spread - spread
-    )
+    return share, area

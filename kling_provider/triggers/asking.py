@@ -70,7 +70,7 @@ class Asking:
     :param failed: called for each wait that got no answer, or a bad one.
 
     ``rejected`` is Kling's refusal of the key, ``silence`` the last failure while no question gets an answer; until
-    either is None again, one question is asked for all.
+    either is None again, one question is asked for all. ``budget`` is what the connection may be asked.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Asking:
         self._ours = ours
         self._told = told
         self._failed = failed
-        self._budget = RequestBudget()
+        self.budget = RequestBudget()
         self._lists: dict[str, ListRoute] = {}
 
     def on_silence(self, failure: Failure) -> None:
@@ -117,7 +117,7 @@ class Asking:
         :raises Exception: whatever a secrets backend raises.
         """
         config = await self._hook.get_config()
-        self._budget.per_second = config.requests_per_second / config.triggerers
+        self.budget.per_second = config.requests_per_second / config.triggerers
         return config
 
     async def read_anew(self) -> None:
@@ -311,7 +311,7 @@ class Asking:
                 await self._tell({watch.task_id: task})
 
         unique = {(watch.task_id, watch.row.name): watch for watch in due}
-        most = min(MOST_SINGLES, max(MOST_AT_ONCE, int(self._budget.pace * SECONDS_OF_SINGLES)))
+        most = min(MOST_SINGLES, max(MOST_AT_ONCE, int(self.budget.pace * SECONDS_OF_SINGLES)))
         async with asyncio.TaskGroup() as group:
             for watch in itertools.islice(unique.values(), most):
                 group.create_task(ask(watch))
@@ -337,9 +337,9 @@ class Asking:
 
     async def _send_once(self, call: Call[T], kind: Kind) -> T:
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(self._budget.take(loop.time()))
-        while self._budget.is_paused(loop.time()):
-            await asyncio.sleep(self._budget.take(loop.time()))
+        await asyncio.sleep(self.budget.take(loop.time()))
+        while self.budget.is_paused(loop.time()):
+            await asyncio.sleep(self.budget.take(loop.time()))
         async with self._at_once:
             stats.count("watcher.requests", kind=kind, conn_id=self._conn_id)
             try:
@@ -351,15 +351,15 @@ class Asking:
             except ApiFailure as error:
                 self._slow_down(error.failure, loop.time())
                 raise
-            self._budget.on_answer()
+            self.budget.on_answer()
             self.silence, self._quiet_seconds = None, 0.0
             return answer
 
     def _slow_down(self, failure: Failure, now: float) -> None:
         if failure.reaction is Reaction.RATE:
-            self._budget.slow_down(now)
+            self.budget.slow_down(now)
         if failure.retry_after is not None:
-            self._budget.pause(now + min(failure.retry_after, LONGEST_RETRY_AFTER_SECONDS))
+            self.budget.pause(now + min(failure.retry_after, LONGEST_RETRY_AFTER_SECONDS))
 
     async def _tell(self, tasks: Mapping[str, KlingTask]) -> None:
         for number, (task_id, task) in enumerate(tasks.items(), 1):

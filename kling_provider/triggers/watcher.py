@@ -22,6 +22,7 @@ from typing import Any
 
 from kling_provider import stats
 from kling_provider.api import polling
+from kling_provider.api.budget import RequestBudget
 from kling_provider.api.errors import Failure, Reaction
 from kling_provider.api.pace import Durations
 from kling_provider.api.polling import Decision, Finished, TimedOut, Wait
@@ -65,6 +66,11 @@ class Watcher:
         self._background = Background(
             f"The watcher of {kling_conn_id}", self._watch, lambda: bool(self._waits)
         )
+
+    @property
+    def budget(self) -> RequestBudget:
+        """What this connection may be asked in this event loop, by whoever asks."""
+        return self._asking.budget
 
     async def wait(self, watch: Watch) -> Decision:
         """Wait until a task is over, cannot be asked for, or its deadline has passed.

@@ -4,7 +4,13 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 OLDEST  := .venv-oldest
 SOURCES := kling_provider scripts benchmarks dags
-UV      := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt
+UV      := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints/newest.txt
+
+LOCK    := $(BIN)/uv pip compile --quiet --universal --upgrade --no-annotate --no-emit-index-url --python-version 3.11 \
+	--custom-compile-command "make lock"
+SHIPPED := --extra simulator --extra s3
+TESTED  := $(SHIPPED) --extra dev
+OLDER   := 3.0 3.1 3.2
 
 # The first of these that is new enough and can make virtual environments; PYTHON=... overrides.
 CANDIDATES := python3.13 python3.12 python3.11 python3
@@ -18,7 +24,7 @@ unexport VIRTUAL_ENV
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-oldest test-live test-live-oldest storm chaos interop bench reference lint lint-ruff lint-format lint-types format build lock clean
+.PHONY: help venv demo ui test test-oldest test-live test-live-oldest test-lowest matrix storm chaos cluster interop bench reference lint lint-ruff lint-format lint-types format build release-check audit lock clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-24s %s\n", $$1, $$2}'
@@ -37,12 +43,21 @@ test: $(VENV)/.dev ## All tests but the live ones, with coverage; ARGS=... goes 
 test-oldest: $(OLDEST)/.dev ## The same tests on the oldest Airflow that is supported (3.0.6)
 	$(OLDEST)/bin/python -m pytest -m "not live" -n 2 --dist loadgroup $(ARGS)
 
+test-lowest: $(VENV)/.dev ## The same tests on the lowest versions that pyproject.toml allows
+	$(BIN)/python -m scripts.matrix --cells 'lowest-*'
+
+matrix: $(VENV)/.dev ## The same tests on every Airflow, Python and database; hours; ARGS="--list", ARGS="--cells '3.2-*'"
+	$(BIN)/python -m scripts.matrix $(ARGS)
+
 storm: $(VENV)/.dev ## 100 submits against an account with 5 slots, on a real Airflow; ARGS="--tasks 30 --slots 3"
 	$(BIN)/python -m scripts.storm $(ARGS)
 
 chaos: $(VENV)/.dev ## 200 videos while everything dies, and the accounts: SEED=1 VIDEOS=200 GATEWAY=official DATABASE=postgres
 	$(BIN)/python -m scripts.chaos --seed $(or $(SEED),1) --videos $(or $(VIDEOS),200) \
 		--gateway $(or $(GATEWAY),official) --database $(or $(DATABASE),postgres) $(ARGS)
+
+cluster: $(VENV)/.cluster ## kling_batch and chaos on two Celery workers and two triggerers, with PostgreSQL and Redis
+	$(BIN)/python -m scripts.cluster $(ARGS)
 
 interop: $(VENV)/.dev ## Clients nobody here wrote, unchanged, against the simulator; fetches them, keeps nothing
 	@$(BIN)/python -m scripts.interop
@@ -74,24 +89,32 @@ format: $(VENV)/.dev ## Rewrite the files the way lint wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-build: $(VENV)/.dev ## Source distribution and wheel into dist/
-	$(BIN)/python -m build --installer uv
+build: $(VENV)/.dev ## Source distribution and wheel into dist/, the same bytes from the same commit
+	$(BIN)/python -m scripts.release build
 
-lock: $(VENV)/.demo ## Pin the newest versions that fit, in constraints.txt and constraints-oldest.txt
-	$(BIN)/uv pip compile --quiet --universal --upgrade --no-annotate --no-emit-index-url --python-version 3.11 \
-		--custom-compile-command "make lock" --extra simulator --extra s3 --extra dev --extra bench \
-		pyproject.toml --output-file constraints.txt
-	$(BIN)/uv pip compile --quiet --universal --upgrade --no-annotate --no-emit-index-url --python-version 3.11 \
-		--custom-compile-command "make lock" --extra simulator --extra s3 --extra dev \
-		--constraint constraints-oldest.in pyproject.toml --output-file constraints-oldest.txt
+release-check: $(VENV)/.dev ## Everything that can be known before a release; docs/releasing.md is the recipe
+	$(BIN)/python -m scripts.release check
+
+audit: $(VENV)/.demo ## Look the locked versions up among the known vulnerabilities; needs the network
+	$(BIN)/uv tool run pip-audit --disable-pip --no-deps --progress-spinner off --requirement constraints/newest.txt
+
+lock: $(VENV)/.demo ## Pin the newest versions that fit, and the lowest that are allowed, in constraints/
+	$(LOCK) $(TESTED) --extra bench --extra cluster pyproject.toml --output-file constraints/newest.txt
+	for airflow in $(OLDER); do \
+		$(LOCK) $(TESTED) --constraint constraints/$$airflow.in pyproject.toml --output-file constraints/$$airflow.txt \
+			|| exit 1; \
+	done
+	$(LOCK) $(SHIPPED) --resolution lowest-direct --constraint constraints/3.0.in pyproject.toml \
+		--output-file constraints/lowest.in
+	$(LOCK) $(TESTED) --constraint constraints/lowest.in pyproject.toml --output-file constraints/lowest.txt
 
 clean: ## Remove everything the other commands have made, the demo's Airflow and videos too
-	rm -rf $(VENV) $(OLDEST) .airflow build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) .matrix .airflow build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two steps, so that the demo does not wait for the tools of development.
 
-$(VENV)/.demo: pyproject.toml setup.cfg constraints.txt
+$(VENV)/.demo: pyproject.toml constraints/newest.txt
 	@test -n "$(PYTHON)" || { \
 		echo "Python 3.11 or newer with the venv module is needed; looked for: $(CANDIDATES)."; \
 		echo "Install it (Debian, Ubuntu: apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3.12"; \
@@ -110,9 +133,14 @@ $(VENV)/.dev: $(VENV)/.demo
 	@$(UV) --editable '.[simulator,s3,dev,bench]'
 	@touch $@
 
-$(OLDEST)/.dev: $(VENV)/.demo constraints-oldest.txt
+$(VENV)/.cluster: $(VENV)/.dev
+	@echo "Installing Celery, once."
+	@$(UV) --editable '.[simulator,s3,dev,bench,cluster]'
+	@touch $@
+
+$(OLDEST)/.dev: $(VENV)/.demo constraints/3.0.txt
 	@echo "Installing the oldest Airflow into $(OLDEST), once."
 	@$(BIN)/python -m venv --clear --without-pip $(OLDEST)
 	@$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --compile-bytecode \
-		--constraint constraints-oldest.txt --editable '.[simulator,s3,dev]'
+		--constraint constraints/3.0.txt --editable '.[simulator,s3,dev]'
 	@touch $@

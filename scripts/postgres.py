@@ -33,9 +33,14 @@ class PrivatePostgres:
         self._programs = Programs()
 
     @property
+    def server(self) -> str:
+        """The address of the server; a slash and a database's name make it one of a database."""
+        return f"postgresql+psycopg2://airflow@127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
         """For Airflow's ``[database] sql_alchemy_conn``."""
-        return f"postgresql+psycopg2://airflow@127.0.0.1:{self.port}/airflow"
+        return f"{self.server}/airflow"
 
     def __enter__(self) -> Self:
         data, log = self._folder / "data", self._folder / "log"
@@ -62,7 +67,7 @@ class PrivatePostgres:
             if time.monotonic() > deadline:
                 raise PostgresError(f"PostgreSQL did not start:\n{tail(log)}")
             time.sleep(0.2)
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "airflow", "airflow")
+        self.create_database("airflow")
         return self
 
     def __exit__(
@@ -70,6 +75,10 @@ class PrivatePostgres:
     ) -> None:
         self._programs.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def create_database(self, name: str) -> None:
+        """Create one more, empty."""
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "airflow", name)
 
     def _answers(self) -> bool:
         command = [str(self._binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]

@@ -21,6 +21,11 @@ os.environ |= {
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
 
+#: Set by scripts/matrix.py: a server with an empty database for each of pytest's processes. Else SQLite.
+if _server := os.environ.get("TEST_POSTGRES"):
+    _database = f"{_server}/{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = _database
+
 pytest_plugins = ["kling_provider.simulator.testing"]
 
 

@@ -1,0 +1,134 @@
+"""``make build`` and ``make release-check``: what is uploaded, made so that anybody gets the same bytes again.
+
+Both build from a copy of the files that git tracks, with the time of the last commit as the time of everything.
+docs/releasing.md is the recipe they belong to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from kling_provider import __version__
+
+ROOT = Path(__file__).parent.parent
+DIST = ROOT / "dist"
+
+
+class ReleaseError(RuntimeError):
+    """Nothing could be built; the message carries what was printed."""
+
+
+def _output(command: Sequence[str | Path], **options: str | Path | dict[str, str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    if done.returncode:
+        raise ReleaseError(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
+    return str(done.stdout)
+
+
+def tracked() -> list[str]:
+    """The files that git tracks, as paths from the root."""
+    names = _output(["git", "ls-files", "-z"], cwd=ROOT).split("\0")
+    return [name for name in names if name and (ROOT / name).exists()]
+
+
+def commit_time() -> str:
+    """When the last commit was made, in seconds since 1970."""
+    return _output(["git", "log", "-1", "--format=%ct"], cwd=ROOT).strip()
+
+
+def build(folder: Path) -> list[Path]:
+    """Build the source distribution, and the wheel from it; gives both.
+
+    :param folder: where they go; made if need be.
+    :raises ReleaseError: with what the build has printed.
+    """
+    environment = dict(os.environ) | {"SOURCE_DATE_EPOCH": commit_time()}
+    with tempfile.TemporaryDirectory(prefix="kling-build-") as scratch:
+        for name in tracked():
+            target = Path(scratch, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target)
+        command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), scratch]
+        _output(command, env=environment, cwd=scratch)
+    return [next(folder.glob(kind)) for kind in ("*.tar.gz", "*.whl")]
+
+
+def check_metadata(files: Sequence[Path]) -> str:
+    """Have the metadata and the rendered README checked as the index checks them; gives what was said.
+
+    :raises ReleaseError: if they would not be shown as they are meant.
+    """
+    return _output([sys.executable, "-m", "twine", "--no-color", "check", "--strict", *files])
+
+
+def problems(changelog: str, status: str, tags: Sequence[str]) -> list[str]:
+    """What speaks against a release of this version.
+
+    :param changelog: its text.
+    :param status: ``git status --porcelain``.
+    :param tags: all tags.
+    """
+    heading = re.escape(__version__)
+    rules = {
+        f"{__version__} is not a version to release.": re.fullmatch(r"\d+\.\d+\.\d+", __version__),
+        f"CHANGELOG.md has no heading '## {__version__} (YYYY-MM-DD)'.": re.search(
+            rf"^## {heading} \(\d{{4}}-\d\d-\d\d\)$", changelog, re.MULTILINE
+        ),
+        "There are changes that are not committed.": not status.strip(),
+        f"The tag v{__version__} is there already.": f"v{__version__}" not in tags,
+    }
+    return [text for text, holds in rules.items() if not holds]
+
+
+def check() -> list[str]:
+    """Everything that can be known before a release."""
+    found = problems(
+        (ROOT / "CHANGELOG.md").read_text(),
+        _output(["git", "status", "--porcelain"], cwd=ROOT),
+        _output(["git", "tag"], cwd=ROOT).split(),
+    )
+    with tempfile.TemporaryDirectory(prefix="kling-release-") as scratch:
+        one, other = (build(Path(scratch, name)) for name in ("one", "other"))
+        for path, again in zip(one, other, strict=True):
+            print(f"{digest(path)}  {path.name}")
+            if path.read_bytes() != again.read_bytes():
+                found.append(f"{path.name}: two builds of one commit differ.")
+        print(check_metadata(one))
+    return found
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def main() -> int:
+    """Build, or check."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("build", "check"))
+    try:
+        if parser.parse_args().what == "build":
+            shutil.rmtree(DIST, ignore_errors=True)
+            for path in build(DIST):
+                print(f"{digest(path)}  {path.relative_to(ROOT)}")
+            return 0
+        found = check()
+    except ReleaseError as error:
+        found = [str(error)]
+    for problem in found:
+        print(f"PROBLEM: {problem}")
+    print("Not ready." if found else f"Version {__version__} can be released.")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -202,6 +202,8 @@ class Chaos:
         self.run_id = ""
         self.dice = random.Random(plan.seed + 1)  # noqa: S311
         self.done: Counter[str] = Counter()
+        #: Component -> seconds after the start at which it is killed, with all it started.
+        self.deaths = {"triggerer": plan.triggerer_kills, "scheduler": plan.scheduler_kills}
         self._failed_here: set[str] = set()
         self._to_clear = set(plan.clears)
 
@@ -240,7 +242,7 @@ class Chaos:
     # --- what happens -------------------------------------------------------------------------------
 
     def _kill_what_is_due(self, now: float) -> None:
-        for name, due in (("triggerer", self.plan.triggerer_kills), ("scheduler", self.plan.scheduler_kills)):
+        for name, due in self.deaths.items():
             if due and now >= due[0]:
                 due.pop(0)
                 self._say(f"killing the {name}, and starting it again")
@@ -400,6 +402,15 @@ def make_pictures(folder: Path, count: int = 8) -> None:
         Image.new("RGB", (320, 320), shade).save(folder / f"{number}.png")
 
 
+def prepare(folder: Path, plan: Plan) -> None:
+    """Lay out what the DAG reads: its plan, its pictures and itself, in ``dags``."""
+    (folder / "plan.json").write_text(json.dumps(vars(plan), indent=1))
+    make_pictures(folder / "pictures")
+    shutil.copytree(
+        ROOT / "scripts" / "chaos_dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__")
+    )
+
+
 def run(
     folder: Path,
     *,
@@ -421,11 +432,7 @@ def run(
     :param most_seconds: after which it is given up.
     """
     plan = Plan.draw(seed, videos, gateway, seconds=max(40.0, videos * 2.0))
-    (folder / "plan.json").write_text(json.dumps(vars(plan), indent=1))
-    make_pictures(folder / "pictures")
-    shutil.copytree(
-        ROOT / "scripts" / "chaos_dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    prepare(folder, plan)
     print(f"Seed {seed}, {videos} videos, {gateway}, {kind}. The plan: {folder / 'plan.json'}")
     print("Airflow runs with:", *(f"  {name}={value}" for name, value in AIRFLOW_SETTINGS.items()), sep="\n")
     with (

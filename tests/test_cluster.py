@@ -1,0 +1,58 @@
+"""What `make cluster` runs, and how it counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from scripts import chaos, cluster
+
+
+def test_what_is_stored_once_for_each_is_good() -> None:
+    row = cluster.count(["a", "b"], {"1": "a", "2": "b"}, ["1", "2"], 9.6)
+    assert row.is_good
+    assert str(row) == "| `kling_batch` | 2 | 2 | 0 | 2 | 2 | 0 | 0 | 10 s |"
+    assert str(row).count("|") == cluster.HEAD.count("|")
+
+
+@pytest.mark.parametrize(
+    ("paid", "stored", "what"),
+    [
+        ({"1": "a", "2": "b", "3": "b"}, ["1", "2"], {"twice": 1, "lost": 1}),
+        ({"1": "a", "2": "b"}, ["1"], {"twice": 0, "lost": 1}),
+        ({"1": "a"}, ["1"], {"twice": 0, "lost": 0}),
+    ],
+)
+def test_what_must_not_be_is_seen(paid: dict[str, str], stored: list[str], what: dict[str, int]) -> None:
+    row = cluster.count(["a", "b"], paid, stored, 1)
+    assert not row.is_good
+    assert {"twice": row.twice, "lost": row.lost} == what
+
+
+def test_all_of_it_runs_twice_where_it_can() -> None:
+    commands = cluster.Cluster.components
+    assert set(commands) == {
+        *("api-server", "scheduler", "dag-processor"),
+        *cluster.WORKERS,
+        *cluster.TRIGGERERS,
+    }
+    # What two workers on one machine must not share.
+    assert len({part for name in cluster.WORKERS for part in commands[name] if "@" in part}) == 2
+    assert len({part for name in cluster.WORKERS for part in commands[name] if part.endswith(".pid")}) == 2
+    # Both triggerers together hold what the account may run, one alone does not.
+    assert cluster.TRIGGERS_EACH < cluster.SLOTS <= cluster.TRIGGERS_EACH * len(cluster.TRIGGERERS)
+
+
+def test_it_runs_with_the_settings_of_the_proof() -> None:
+    env = cluster.settings("postgresql+psycopg2://airflow@127.0.0.1:1/airflow", "redis://127.0.0.1:2/0")
+    assert chaos.AIRFLOW_SETTINGS.items() <= env.items()
+    assert env["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+    assert env["AIRFLOW__CELERY__RESULT_BACKEND"] == "db+postgresql+psycopg2://airflow@127.0.0.1:1/airflow"
+    assert env["AIRFLOW__CELERY__BROKER_URL"] == "redis://127.0.0.1:2/0"
+
+
+def test_every_worker_and_the_other_triggerer_die_once() -> None:
+    plan = chaos.Plan.draw(1, 100, "official", 200)
+    deaths = cluster.more_deaths(plan)
+    assert set(deaths) == {*cluster.WORKERS, "triggerer-2"}
+    assert deaths == cluster.more_deaths(plan)
+    assert all(20 <= at <= 150 for (at,) in deaths.values())

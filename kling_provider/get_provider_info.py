@@ -96,7 +96,9 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": "Kling AI",
-                "python-modules": ["kling_provider.triggers.kling", "kling_provider.triggers.slots"],
+                "python-modules": [
+                    f"kling_provider.triggers.{name}" for name in ("kling", "slots", "finished")
+                ],
             }
         ],
         "transfers": [
@@ -105,6 +107,9 @@ def get_provider_info() -> dict[str, Any]:
                 "target-integration-name": "Object Storage",
                 "python-module": "kling_provider.transfers.kling_to_object_storage",
             }
+        ],
+        "task-decorators": [
+            {"class-name": "kling_provider.decorators.kling.kling_task", "name": "kling"},
         ],
         "extra-links": ["kling_provider.links.kling.KlingVideoLink"],
         "connection-types": [

@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 from kling_provider.api.endpoints import ENDPOINTS, Dialect
 from kling_provider.api.errors import InvalidRequest, Reaction, shorten, show
 from kling_provider.api.pace import profile_of
-from kling_provider.api.polling import Finished
+from kling_provider.api.polling import Decision, Finished
 from kling_provider.api.pricing import estimate_usd
 from kling_provider.api.requests import WORDS, Validate, check_literals, looks_like_base64
 from kling_provider.api.slots import slots_of
@@ -164,6 +164,8 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         self.validate: Validate = one_of("validate", validate, ("strict", "warn", "off"))
         self._id_in_the_dag_file = external_task_id
         self._submitted: KlingTask | None = None
+        self._finished: dict[str, Any] | None = None
+        self._model_name: str | None = None
         self._submitting = ""
         self._estimate: Decimal | None = None
         self._from_upstream: tuple[str, ...] = ()
@@ -258,6 +260,32 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
                 f" ({priced(self._estimate, self._submitting)})" if self._estimate else "",
             )
 
+    def finish(self, context: Mapping[str, Any], ref: TaskRef, decision: Decision) -> dict[str, Any]:
+        """See :meth:`WaitsForTask.finish`.
+
+        :param context: Airflow's context.
+        :param ref: the task that was waited for.
+        :param decision: how the wait ended.
+        """
+        self._finished = super().finish(context, ref, decision)
+        return self._finished
+
+    def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
+        """Tell OpenLineage which pictures the task at Kling was made from; see ``kling_provider.lineage``."""
+        from kling_provider.lineage import lineage, sources_of
+
+        known = self._finished or (self._submitted.to_dict() if self._submitted else None)
+        if known is None:
+            return None
+        request = self.kling_request()
+        model_name = self._model_name or request.get("model_name")
+        units = known["units"] or self._estimate
+        return lineage(
+            inputs=sources_of(self.endpoint, request),
+            made_task=known["task_id"] or known["request_id"],
+            facts={**known, "model_name": model_name, "units": units},
+        )
+
     def _prepare(self, context: Mapping[str, Any]) -> PreparedSubmit:
         prepared = self.hook.prepare(
             self.endpoint,
@@ -270,7 +298,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             else None,
         )
         self._check_budget(prepared)
-        self._estimate = prepared.estimated_units
+        self._estimate, self._model_name = prepared.estimated_units, prepared.model_name
         return prepared
 
     def _check_before_the_first_post(self, context: Mapping[str, Any]) -> None:

@@ -36,6 +36,7 @@ from kling_provider.exceptions import (
 from kling_provider.operators.guards import WaitsForUpstream
 from kling_provider.transfers.containers import MediaType, NotMedia, recognise
 from kling_provider.transfers.destinations import storage_path
+from kling_provider.transfers.upstream import model_upstream
 from kling_provider.waiting import HandsOn, TaskRef
 
 #: What a result may hold at most, in bytes (4 GiB).
@@ -56,7 +57,9 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
     by itself too, so that a next step can take it (``image=store.output["uri"]``). A file that is stored
     already is not fetched again, so a retry is free and works after Kling has deleted the original (30 days;
     some gateways keep it for a day only). A reader never sees half a file. Each stored file emits an event
-    of its own Asset, through ``asset_alias``.
+    of its own Asset, through ``asset_alias``, with what is known of it as the event's ``extra``: ``task_id``,
+    ``endpoint``, ``external_task_id``, ``model_name``, ``units``, ``media_id``, ``media_type``, ``bytes``, ``sha256``,
+    ``duration``.
 
     :param task: the sensor's result, the submit's ``kling_task``, or a task id (templated).
     :param destination: folder as a URI of object storage or a path, for example
@@ -109,6 +112,9 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
         self.storage_conn_id = storage_conn_id
         self.max_bytes = max_bytes
         self.asset_alias = asset_alias
+        self._stored_task: KlingTask | None = None
+        self._manifest: list[dict[str, Any]] = []
+        self._model_name: str | None = None
 
     @cached_property
     def hook(self) -> Any:
@@ -141,6 +147,8 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
                 task_id=task.task_id,
             )
         manifest = [self._store(task, index, item) for index, item in enumerate(items)]
+        self._stored_task, self._manifest = task, manifest
+        self._model_name = model_upstream(context, task.task_id, self.task)
         self._emit(context, task, manifest)
         if (ti := context.get("ti")) is not None:
             ti.xcom_push(key="uri", value=manifest[0]["uri"])
@@ -336,11 +344,31 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
             }
             try:
                 events[AssetAlias(self.asset_alias)].add(
-                    Asset(uri=entry["uri"]),
-                    extra={**details, "task_id": task.task_id, "endpoint": task.endpoint},
+                    Asset(uri=entry["uri"]), extra={**details, **self._facts(task)}
                 )
             except ValueError as error:  # the file is stored; a URI that no Asset can have must not fail it
                 self.log.warning("No asset event for %s: %s", entry["uri"], error)
+
+    def _facts(self, task: KlingTask) -> dict[str, Any]:
+        return {
+            "task_id": task.name,
+            "endpoint": task.endpoint,
+            "external_task_id": task.external_task_id,
+            "model_name": self._model_name,
+            "units": None if task.units is None else str(task.units),
+        }
+
+    def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
+        """Tell OpenLineage which files came from which task at Kling; see ``kling_provider.lineage``."""
+        from kling_provider.lineage import lineage
+
+        if self._stored_task is None:
+            return None
+        return lineage(
+            used_task=self._stored_task.name,
+            outputs=[entry["uri"] for entry in self._manifest],
+            facts=self._facts(self._stored_task),
+        )
 
 
 def _entry(

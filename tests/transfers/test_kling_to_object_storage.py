@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AssetAlias
+from airflow.providers.common.compat.sdk import Asset, AssetAlias
+from airflow.sdk import DAG
 
 from kling_provider.api.tasks import KlingTask, KlingVideo
 from kling_provider.exceptions import (
@@ -23,6 +24,8 @@ from kling_provider.exceptions import (
     KlingUnreadableResponseError,
 )
 from kling_provider.hooks.kling import KlingHook
+from kling_provider.operators.kling import KlingTextToVideoOperator
+from kling_provider.sensors.kling import KlingTaskSensor
 from kling_provider.transfers import kling_to_object_storage as module
 from kling_provider.transfers.kling_to_object_storage import KlingToObjectStorageOperator
 from tests.contexts import TaskInstance
@@ -470,6 +473,53 @@ def test_each_stored_file_is_an_asset_event(official, tmp_path):
     assert extra["endpoint"] == "image2video"
     names = ("bytes", "sha256", "media_type", "duration", "media_id")
     assert {name: extra[name] for name in names} == {name: manifest[0][name] for name in names}
+    assert extra.keys() == {*names, "task_id", "endpoint", "external_task_id", "model_name", "units"}
+    assert (extra["external_task_id"], extra["units"]) == (task["external_task_id"], task["units"])
+    assert json.loads(json.dumps(extra)) == extra
+    assert "http" not in json.dumps(extra)
+
+
+def test_an_event_names_the_model_that_its_submit_asked_for(official, tmp_path):
+    """Kling's result does not: it is asked for upstream, of whoever has submitted this task."""
+    task = finished(official)
+    asked: list[Any] = []
+
+    class UpstreamTells(TaskInstance):
+        def xcom_pull(self, task_ids: str, key: str, map_indexes: int | None = None) -> Any:
+            asked.append((task_ids, key, map_indexes))
+            of = {"submit": task["task_id"], "other": "another"}[task_ids]
+            return {"task_id": of, "model_name": f"model of {task_ids}"}
+
+    with DAG("upstream", schedule=None):
+        other = KlingTextToVideoOperator(task_id="other", prompt="a boat")
+        submit = KlingTextToVideoOperator(task_id="submit", prompt="a boat")
+        wait = KlingTaskSensor(task_id="wait", kling_task_id=submit.kling_task)
+        operator = KlingToObjectStorageOperator(task_id="store", task=task, destination=str(tmp_path))
+        [other, wait] >> operator
+    events = Events()
+    context = {"ti": UpstreamTells(map_index=3), "task": operator, "outlet_events": events}
+    operator.execute(context)
+    assert events.added[0][2]["model_name"] == "model of submit"
+    assert asked == [("other", "kling_task", 3), ("submit", "kling_task", 3)]
+
+    known = {"task_id": task["task_id"], "endpoint": "image2video", "model_name": "kling-v2-6"}
+    store(known, tmp_path, {"outlet_events": (events := Events())})
+    assert events.added[0][2]["model_name"] == "kling-v2-6"
+    store(task, tmp_path, {"outlet_events": (events := Events())})
+    assert events.added[0][2]["model_name"] is None
+
+
+@pytest.mark.parametrize(
+    ("stored", "uri"),
+    [
+        ("file:///videos/842-1.mp4", "file:///videos/842-1.mp4"),
+        ("s3://bucket/2026-01-01/842-1.mp4", "s3://bucket/2026-01-01/842-1.mp4"),
+        ("s3://aws_default@bucket/842-1.mp4", "s3://bucket/842-1.mp4"),
+        ("gs://google_default@bucket/842-1.mp4", "gs://bucket/842-1.mp4"),
+    ],
+)
+def test_the_uri_of_an_event_is_one_of_an_asset(stored, uri):
+    assert Asset(uri=module._public_uri(stored)).uri == uri
 
 
 def test_the_alias_can_be_chosen_or_left_out(official, tmp_path):

@@ -96,7 +96,7 @@ release-check: $(VENV)/.dev ## Everything that can be known before a release; do
 	$(BIN)/python -m scripts.release check
 
 audit: $(VENV)/.demo ## Look the locked versions up among the known vulnerabilities; needs the network
-	$(BIN)/uv tool run pip-audit --disable-pip --no-deps --progress-spinner off --requirement constraints/newest.txt
+	$(BIN)/uv tool run pip-audit --progress-spinner off --strict --disable-pip --no-deps --requirement constraints/newest.txt
 
 lock: $(VENV)/.demo ## Pin the newest versions that fit, and the lowest that are allowed, in constraints/
 	$(LOCK) $(TESTED) --extra bench --extra cluster pyproject.toml --output-file constraints/newest.txt
@@ -114,7 +114,7 @@ clean: ## Remove everything the other commands have made, the demo's Airflow and
 
 # Two steps, so that the demo does not wait for the tools of development.
 
-$(VENV)/.demo: pyproject.toml constraints/newest.txt
+$(VENV)/.demo: pyproject.toml setup.cfg constraints/newest.txt
 	@test -n "$(PYTHON)" || { \
 		echo "Python 3.11 or newer with the venv module is needed; looked for: $(CANDIDATES)."; \
 		echo "Install it (Debian, Ubuntu: apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3.12"; \

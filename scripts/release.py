@@ -7,12 +7,15 @@ docs/releasing.md is the recipe they belong to.
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,10 +59,37 @@ def build(folder: Path) -> list[Path]:
         for name in tracked():
             target = Path(scratch, name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, target)
+            shutil.copyfile(ROOT / name, target)
+            target.chmod(mode_of((ROOT / name).stat().st_mode))
         command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), scratch]
         _output(command, env=environment, cwd=scratch)
-    return [next(folder.glob(kind)) for kind in ("*.tar.gz", "*.whl")]
+    sdist, wheel = (next(folder.glob(kind)) for kind in ("*.tar.gz", "*.whl"))
+    strip(sdist, int(commit_time()))
+    return [sdist, wheel]
+
+
+def mode_of(mode: int) -> int:
+    """A file's mode without what the builder's umask has added or taken."""
+    return 0o755 if mode & 0o100 else 0o644
+
+
+def strip(sdist: Path, seconds: int) -> None:
+    """Write a source distribution anew without who built it and when; setuptools does this for wheels only.
+
+    :param seconds: the time of everything in it, since 1970.
+    """
+    packed = io.BytesIO()
+    with (
+        tarfile.open(sdist) as old,
+        gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=seconds) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as new,
+    ):
+        for member in sorted(old.getmembers(), key=lambda member: member.name):
+            if content := old.extractfile(member):
+                info = tarfile.TarInfo(member.name)
+                info.size, info.mode, info.mtime = member.size, mode_of(member.mode), seconds
+                new.addfile(info, content)
+    sdist.write_bytes(packed.getvalue())
 
 
 def check_metadata(files: Sequence[Path]) -> str:

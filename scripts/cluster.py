@@ -218,7 +218,9 @@ def run(folder: Path, *, batch: int, chaos_videos: int, seed: int) -> tuple[list
     """
     plan = chaos.Plan.draw(seed, max(1, chaos_videos), "official", seconds=max(40.0, chaos_videos * 2.0))
     chaos.prepare(folder, plan)
-    shutil.copy(chaos.ROOT / "dags" / f"{BATCH}.py", folder / "dags")
+    # without its schedule, which would add a run of its own as soon as it is unpaused
+    dag = (chaos.ROOT / "dags" / f"{BATCH}.py").read_text()
+    (folder / "dags" / f"{BATCH}.py").write_text(dag.replace('schedule="@daily"', "schedule=None"))
     names = make_pictures(folder / "batch", batch)
     with (
         SimulatorServer(speed=1, task_seconds=12, concurrency=SLOTS, seed=seed) as kling,

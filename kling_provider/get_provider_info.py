@@ -111,6 +111,32 @@ def get_provider_info() -> dict[str, Any]:
         "task-decorators": [
             {"class-name": "kling_provider.decorators.kling.kling_task", "name": "kling"},
         ],
+        "plugins": [{"name": "kling", "plugin-class": "kling_provider.plugins.kling.KlingPlugin"}],
+        "config": {
+            "kling": {
+                "description": 'The tab "Kling" of task instances and DAG runs (Airflow 3.1+).',
+                "options": {
+                    "ui_tab": {
+                        "description": "Whether Airflow's UI has the tab.",
+                        "version_added": None,
+                        "type": "boolean",
+                        "example": None,
+                        "default": "True",
+                    },
+                    "preview_roots": {
+                        "description": (
+                            "Folders whose videos, pictures and sounds the tab may show: paths or URIs of object "
+                            "storage, separated by commas. A URI may name the Airflow connection to read with. "
+                            "Empty: stored files are not shown, only Kling's own addresses."
+                        ),
+                        "version_added": None,
+                        "type": "string",
+                        "example": "/srv/videos, s3://aws_default@bucket/videos",
+                        "default": "",
+                    },
+                },
+            }
+        },
         "extra-links": ["kling_provider.links.kling.KlingVideoLink"],
         "connection-types": [
             {

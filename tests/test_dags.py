@@ -171,6 +171,50 @@ def test_one_step(
     assert values["video"]["status"] == "succeed"
 
 
+def test_what_others_have_made_is_stored(
+    metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path
+) -> None:
+    """By hand; tests/live/test_assets.py lets it start by itself."""
+    made = [
+        KlingHook().submit(name, {"prompt": "a boat"}) for name in ("text2video", "text-to-video/kling-3.0")
+    ]
+    for task in made:
+        kling_simulator.finish(task.task_id)
+    tasks = [{"task_id": task.task_id, "endpoint": task.endpoint} for task in made]
+    files = flat(run(load("kling_when_finished"), tasks=tasks)["store"])
+    assert [entry["task_id"] for entry in files] == [task.task_id for task in made]
+    for entry in files:
+        check_file(entry, stored)
+
+
+def test_each_stored_file_is_an_event_in_airflow_s_database(
+    metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path
+) -> None:
+    from airflow.models.asset import AssetEvent, AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    values = run(load("kling_one_step"))
+    (entry,) = values["store"]
+    with create_session() as session:
+        found = session.execute(
+            select(AssetModel.uri, AssetEvent.extra)
+            .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+            .where(AssetModel.uri == entry["uri"])
+        ).all()
+    ((uri, extra),) = found
+    assert uri == entry["uri"]
+    assert extra == {
+        **{
+            name: entry[name] for name in ("bytes", "sha256", "media_type", "duration", "media_id", "task_id")
+        },
+        "endpoint": "image2video",
+        "external_task_id": values["video"]["external_task_id"],
+        "model_name": kling_simulator.creates[0].body["model_name"],
+        "units": values["video"]["units"],
+    }
+
+
 def test_a_batch_makes_a_video_of_every_picture_and_reports_the_cost(
     metadata_database: None,
     kling_simulator: SimulatorServer,
@@ -615,6 +659,7 @@ def test_every_example_is_read_without_errors_and_does_nothing_while_it_is() -> 
         "kling_reconcile",
         "kling_story",
         "kling_text_to_video",
+        "kling_when_finished",
     ]
     for name in names:
         assert load(name).dag_id == name

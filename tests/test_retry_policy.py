@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import airflow
@@ -101,3 +103,9 @@ def test_importing_it_is_light() -> None:
 def test_rules_are_from_the_special_to_the_general() -> None:
     kinds = [kind for kind, *_ in RULES]
     assert not any(issubclass(later, kind) for n, kind in enumerate(kinds) for later in kinds[n + 1 :])
+
+
+def test_the_docs_tell_the_delays() -> None:
+    table = (Path(__file__).parent.parent / "docs/shorter-dags.md").read_text()
+    told = dict(re.findall(r"^\| `(Kling\w+)`.* \| (\d+) minutes? \|$", table, re.MULTILINE))
+    assert {name: timedelta(minutes=int(minutes)) for name, minutes in told.items()} == DELAYS

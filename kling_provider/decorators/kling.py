@@ -67,7 +67,8 @@ class KlingDecoratedOperator(DecoratedOperator, KlingSubmitOperator):
         :param context: Airflow's context.
         """
         self._ask(context)
-        return super().execute(context)
+        # Not that of DecoratedOperator, which looks for assets in what a function returns.
+        return KlingSubmitOperator.execute(self, context)
 
     def resume_submit(self, context: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Go on submitting what the function asks for; see :meth:`KlingSubmitOperator.resume_submit`.

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.private_airflow import PrivateAirflow
+from scripts.private_airflow import COMPONENTS, PrivateAirflow
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -42,8 +42,9 @@ class BrowserMissing(RuntimeError):
 class AirflowWithLogin(PrivateAirflow):
     """A private Airflow where nobody is anybody before the login form; we ourselves are its admin.
 
-    :param users: name -> what follows it in ``[core] simple_auth_manager_users``: a role, or role and teams
+    :param users: name -> what follows it in ``[core] simple_auth_manager_users``: a role, or role and team
         (``viewer:alpha``). One ``operator_of_the_test`` with the role admin is added.
+    :param team: whose all its DAGs are: only this team's viewers see them (Airflow 3.3).
     """
 
     ME = "operator_of_the_test"
@@ -53,9 +54,11 @@ class AirflowWithLogin(PrivateAirflow):
         home: str | Path,
         *,
         users: Mapping[str, str],
+        team: str | None = None,
         env: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
+        self._teams = sorted({team or "", *(role.partition(":")[2] for role in users.values())} - {""})
         self.passwords = {name: secrets.token_urlsafe(12) for name in (*users, self.ME)}
         self._password_file = Path(home).absolute() / "passwords.json"
         listed = ",".join(f"{name}:{role}" for name, role in (*users.items(), (self.ME, "admin")))
@@ -65,10 +68,28 @@ class AirflowWithLogin(PrivateAirflow):
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._password_file),
         }
         super().__init__(home, env=login | dict(env or {}), **kwargs)
+        if team:
+            bundle = {
+                "name": team,
+                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                "kwargs": {"path": str(self.dags_folder)},
+                "team_name": team,
+            }
+            self._extra_env["AIRFLOW__CORE__MULTI_TEAM"] = "True"
+            self._extra_env["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps([bundle])
+            waiting = (
+                *COMPONENTS["triggerer"],
+                "--team-name",
+                team,
+            )  # one of no team takes no team's triggers
+            self.components = COMPONENTS | {"triggerer": waiting}
 
     def prepare(self) -> None:
-        """Write the passwords; else Airflow makes some up and prints them."""
+        """Write the passwords, else Airflow makes some up and prints them; and create the teams."""
         super().prepare()
+        if not self._password_file.exists():
+            for team in self._teams:
+                self.cli("teams", "create", team)
         self._password_file.write_text(json.dumps(self.passwords))
 
     def _wait_for_api(self, timeout: float = 180) -> None:

@@ -40,9 +40,19 @@ def recognise(file: BinaryIO) -> MediaType:
     :raises NotMedia: saying what it is instead.
     """
     file.seek(0)
-    head = file.read(16)
-    if head[4:8] == b"ftyp":
+    kind = by_first_bytes(file.read(16))
+    if kind is _MP4:
         _check_boxes(file)
+    return kind
+
+
+def by_first_bytes(head: bytes) -> MediaType:
+    """Recognise a file by how it begins, whether it is whole or not.
+
+    :param head: its first 16 bytes.
+    :raises NotMedia: saying what it is instead.
+    """
+    if head[4:8] == b"ftyp":
         return _MP4
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return _PNG

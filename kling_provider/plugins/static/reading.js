@@ -1,0 +1,195 @@
+// What Airflow tells of a task instance, read as what Kling was asked and what it made.
+
+import { getFailure, getTaskInstances, getXCom, readJson, storedAddress } from "./airflow.js";
+import { mediaAddress, seconds } from "./dom.js";
+
+export const FINISHED = ["success", "failed", "skipped", "upstream_failed", "removed"];
+const FAILED = ["failed", "upstream_failed"];
+const MOST_RELATED = 24;
+
+const LABELS = {
+  "image2video": "Image to video",
+  "text2video": "Text to video",
+  "multi-image2video": "Images to video",
+  "omni-video": "Omni video",
+  "generations": "Image",
+  "text-to-audio": "Text to audio",
+  "video-to-audio": "Video to audio",
+};
+// Rendered fields that are not part of what Kling is asked.
+const OURS = ["endpoint", "kling_conn_id", "storage_conn_id", "external_task_id", "idempotency_key", "max_units", "kling_task_id"];
+const MORE_OURS = ["input_seconds", "task", "destination", "filename", "op_args", "op_kwargs", "templates_dict"];
+
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+const text = (value) => (typeof value === "string" || typeof value === "number" ? String(value) : undefined);
+
+export const isKling = (ti) => /kling/i.test(ti.operator_name ?? ti.operator ?? "");
+export const isFailed = (ti) => FAILED.includes(ti.state);
+export const isOver = (ti) => FINISHED.includes(ti.state);
+
+const isResult = (value) => isObject(value) && text(value.task_id) && text(value.status) && Array.isArray(value.videos);
+const isManifest = (value) =>
+  Array.isArray(value) && value.length > 0 && value.every((entry) => isObject(entry) && text(entry.uri) && "sha256" in entry);
+
+export function label(endpoint) {
+  if (!endpoint) return "Kling";
+  const words = LABELS[endpoint] ?? endpoint.replace(/^\/+/, "").replaceAll("2", " to ").replaceAll("-", " ");
+  return words[0].toUpperCase() + words.slice(1);
+}
+
+export function fieldsOf(ti) {
+  return Object.fromEntries(Object.entries(ti.rendered_fields ?? {}).map(([name, value]) => [name, readJson(value)]));
+}
+
+// What Kling was asked, in its own field names, without what was left out.
+export function requestOf(ti) {
+  const fields = fieldsOf(ti);
+  const prefix = isObject(fields.request) ? "request." : "";
+  const given = prefix ? fields.request : fields;
+  return Object.entries(given)
+    .filter(([name, value]) => prefix || ![...OURS, ...MORE_OURS].includes(name))
+    .filter(([, value]) => value !== null && value !== "" && value !== "None" && value !== undefined)
+    .map(([name, value]) => ({ name, field: prefix + name, value }));
+}
+
+function filesOf(result) {
+  const kinds = [["video", result.videos], ["image", result.images], ["audio", result.audios]];
+  const found = [];
+  for (const [kind, items] of kinds) {
+    for (const item of Array.isArray(items) ? items.filter(isObject) : []) {
+      const [name, url] = Object.entries(item).find(([key, value]) => /^url(_\w+)?$/.test(key) && text(value)) ?? [];
+      if (!name) continue;
+      found.push({ kind, id: text(item.id ?? item.index), duration: Number(item.duration) || undefined, url });
+    }
+  }
+  return found;
+}
+
+const kindOf = (mime) => (["video", "image", "audio"].includes(String(mime).split("/")[0]) ? String(mime).split("/")[0] : "video");
+
+function storedOf(ti, manifest) {
+  return manifest.map((entry, number) => ({
+    address: storedAddress(ti, number),
+    uri: entry.uri,
+    bytes: Number(entry.bytes),
+    kind: kindOf(entry.media_type),
+    id: text(entry.media_id),
+    taskId: text(entry.task_id),
+    duration: Number(entry.duration) || undefined,
+  }));
+}
+
+// When Kling's address ends, in epoch seconds: what its signature says, else how long results are kept.
+export function expiryOf(url, endedAt, facts) {
+  let query;
+  try {
+    query = new URL(url).searchParams;
+  } catch {
+    return undefined;
+  }
+  const signed = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(query.get("X-Amz-Date") ?? "");
+  if (signed && query.get("X-Amz-Expires")) {
+    const [year, month, ...rest] = signed.slice(1).map(Number);
+    return Date.UTC(year, month - 1, ...rest) / 1000 + Number(query.get("X-Amz-Expires"));
+  }
+  const told = Number(query.get("Expires") ?? query.get("q-sign-time")?.split(";")[1]);
+  if (told > 1e9 && told < 1e11) return told;
+  return endedAt === undefined ? undefined : endedAt + facts.result_ttl_days * 86400;
+}
+
+// Everything about the work of these task instances, which belong together; a piece of work per task at Kling.
+export async function readWorks(tis, facts) {
+  const works = [];
+  const stored = [];
+  for (const ti of tis) {
+    const values = await readTask(ti);
+    const fields = fieldsOf(ti);
+    if (values.manifest) {
+      stored.push(...storedOf(ti, values.manifest));
+      if (tis.length > 1) continue;
+    }
+    const handed = isObject(fields.kling_task_id) ? fields.kling_task_id : isObject(fields.task) ? fields.task : undefined;
+    const handedId = text(fields.kling_task_id) ?? text(fields.task);
+    const submitted = isObject(values.job) ? values.job : (handed ?? (handedId ? { task_id: handedId } : {}));
+    const result = values.result ?? (isResult(handed) ? handed : undefined);
+    const bare = text(values.returned);
+    const id = text(result?.task_id) ?? text(submitted.task_id) ?? (isKling(ti) && isOver(ti) ? bare : undefined);
+    const known = id && works.find((work) => work.id === id);
+    if (known) {
+      known.tis.push(ti);
+      known.result ??= result;
+      known.job = { ...submitted, ...known.job };
+    } else {
+      works.push({ id, tis: [ti], job: submitted, result });
+    }
+  }
+  for (const work of works) finish(work, stored, facts);
+  return works;
+}
+
+function finish(work, stored, facts) {
+  const asking = work.tis.find((ti) => requestOf(ti).length > 0) ?? work.tis[0];
+  const { result = {}, job } = work;
+  const [endpoint, model, mode, length] = String(job.profile ?? "").split(" ");
+  work.asking = asking;
+  work.request = requestOf(asking);
+  const value = (name) => text(work.request.find((row) => row.name === name)?.value);
+  work.endpoint = text(result.endpoint) ?? text(job.endpoint) ?? text(fieldsOf(asking).endpoint) ?? endpoint;
+  const known = (word) => (word && word !== "-" ? word : undefined);
+  work.model = text(job.model_name) ?? known(model) ?? value("model_name");
+  work.mode = known(mode) ?? value("mode");
+  work.length = known(length) ?? value("duration");
+  work.submittedAt = seconds(job.submitted_at) ?? seconds(result.created_at);
+  work.createdAt = seconds(result.created_at);
+  work.endedAt = result.status ? seconds(result.updated_at) : undefined;
+  work.status = text(result.status);
+  work.statusMessage = text(result.status_message);
+  work.externalId = text(result.external_task_id) ?? text(job.external_task_id);
+  work.units = result.units === null || result.units === undefined ? undefined : Number(result.units);
+  const rate = work.endpoint in facts.usd_per_unit ? facts.usd_per_unit[work.endpoint] : facts.usd_per_video_unit;
+  work.usd = work.units === undefined || rate === null ? undefined : work.units * rate;
+  work.usualSeconds = facts.usual_seconds[work.endpoint];
+  work.failed = work.tis.some(isFailed) || work.status === "failed";
+  work.over = work.tis.every(isOver);
+  const files = result.task_id ? filesOf(result) : [];
+  const copies = stored.filter((copy) => copy.taskId === work.id || (!work.id && work.tis.length === 1));
+  work.media = files.map((file, number) => ({
+    ...file,
+    stored: copies.find((copy) => copy.id === file.id) ?? (copies.length === files.length ? copies[number] : undefined),
+    remote: mediaAddress(file.url),
+    expires: expiryOf(file.url, work.endedAt, facts),
+  }));
+  if (!files.length) work.media = copies.map((copy) => ({ ...copy, stored: copy }));
+}
+
+async function readTask(ti) {
+  const [returned, job] = await Promise.all([getXCom(ti, "return_value"), getXCom(ti, "kling_task")]);
+  return {
+    returned,
+    job,
+    result: isResult(returned) ? returned : undefined,
+    manifest: isManifest(returned) ? returned : undefined,
+  };
+}
+
+// Whether this task has to do with Kling at all: by its operator, or by what it returned.
+export async function concernsKling(ti) {
+  if (isKling(ti)) return true;
+  const { result, manifest, job } = await readTask(ti);
+  return Boolean(result || manifest || job);
+}
+
+// The work of one task instance, with what other tasks of the run know of it: the sensor, the stored copy.
+export async function readWork(ti, facts) {
+  const [own] = await readWorks([ti], facts);
+  if (!own?.id || !isKling(ti)) return own;
+  const others = (await getTaskInstances(ti.map_index)).filter((other) => isKling(other) && other.task_id !== ti.task_id);
+  const near = others.slice(0, MOST_RELATED);
+  const works = await readWorks([ti, ...near], facts);
+  return works.find((work) => work.id === own.id) ?? own;
+}
+
+export const failureOf = (work) => {
+  const ti = work.tis.find((each) => each.state === "failed" && isKling(each));
+  return ti ? getFailure(ti) : undefined;
+};

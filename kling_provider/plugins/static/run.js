@@ -1,0 +1,129 @@
+// The tab of a DAG run: all it made.
+
+import { followTheme, getFacts, getFailure, getTaskInstances, pageAddress } from "./airflow.js";
+import { duration, el } from "./dom.js";
+import { nothing, player } from "./media.js";
+import { money, refusal, stateChip, units } from "./parts.js";
+import { FINISHED, isFailed, isKling, isOver, label, readWorks } from "./reading.js";
+
+const CARDS = 24;
+const AT_ONCE = 4;
+const LOOK_AGAIN_MS = 6000;
+const FILTERS = { all: "All", done: "Done", failed: "Failed", busy: "Running" };
+
+const page = document.getElementById("page");
+const grid = el("div", { class: "grid" });
+const more = el("button", { type: "button", class: "more", onclick: () => { limit += CARDS; draw(); } }, "Show more");
+const filters = el("div", { class: "filters", role: "group", "aria-label": "Show" });
+const summary = el("p", { class: "summary" });
+const cards = new Map();
+let groups = [];
+let limit = CARDS;
+let filter = "all";
+let facts;
+
+followTheme();
+look();
+
+async function look() {
+  let again = true;
+  try {
+    facts ??= await getFacts();
+    groups = groupsOf((await getTaskInstances()).filter(isKling));
+    if (!groups.length) page.replaceChildren(el("p", { class: "neutral" }, "This run made nothing with Kling."));
+    else {
+      if (!grid.isConnected) page.replaceChildren(el("header", {}, el("h1", {}, "Made in this run"), summary, filters), grid, more);
+      await draw();
+    }
+    again = groups.some((group) => group.busy) || !groups.length;
+  } catch (error) {
+    page.replaceChildren(refusal(error));
+    again = error.status === undefined;
+  }
+  if (again) setTimeout(() => (document.hidden ? document.addEventListener("visibilitychange", look, { once: true }) : look()), LOOK_AGAIN_MS);
+}
+
+// What belongs together has one map index: submit, wait and store of one picture. Those without are one by one.
+function groupsOf(tis) {
+  const byIndex = Map.groupBy ? Map.groupBy(tis, (ti) => ti.map_index) : groupBy(tis);
+  return [...byIndex].sort(([a], [b]) => a - b).map(([index, members]) => ({
+    index,
+    tis: members,
+    failed: members.some(isFailed),
+    busy: members.some((ti) => !isOver(ti)),
+    state: JSON.stringify(members.map((ti) => [ti.task_id, ti.state, ti.try_number])),
+  }));
+}
+
+function groupBy(tis) {
+  const found = new Map();
+  for (const ti of tis) found.set(ti.map_index, [...(found.get(ti.map_index) ?? []), ti]);
+  return found;
+}
+
+const matches = (group) => ({ all: true, failed: group.failed, busy: group.busy, done: group.tis.some((ti) => ti.state === "success") })[filter];
+const fits = (work) => ({ all: true, failed: work.failed, busy: !work.over, done: work.over && !work.failed })[filter];
+
+async function draw() {
+  const wanted = groups.filter(matches);
+  const visible = wanted.slice(0, limit);
+  more.hidden = wanted.length <= limit;
+  more.textContent = `Show more (${wanted.length - visible.length} left)`;
+  drawFilters();
+  for (let start = 0; start < visible.length; start += AT_ONCE) {
+    await Promise.all(visible.slice(start, start + AT_ONCE).map(load));
+    place(visible);
+  }
+  place(visible);
+}
+
+// A card is made once, and again only when its task instances have moved.
+async function load(group) {
+  const known = cards.get(group.index);
+  if (known?.state === group.state) return;
+  const works = await readWorks(group.tis, facts);
+  const drawn = await Promise.all(works.map(async (work) => ({ work, element: await card(work) })));
+  cards.set(group.index, { state: group.state, drawn });
+}
+
+function place(visible) {
+  const drawn = visible.flatMap((group) => cards.get(group.index)?.drawn ?? []);
+  const elements = drawn.filter(({ work }) => fits(work)).map(({ element }) => element);
+  if (elements.length !== grid.children.length || elements.some((element, number) => grid.children[number] !== element)) grid.replaceChildren(...elements);
+  if (!elements.length) grid.replaceChildren(el("p", { class: "quiet" }, "Nothing of this kind."));
+  const all = groups.flatMap((group) => cards.get(group.index)?.drawn ?? []).map(({ work }) => work);
+  const spent = all.filter((work) => work.units !== undefined);
+  const usd = spent.reduce((sum, work) => sum + (work.usd ?? 0), 0);
+  const parts = [
+    `${all.length} at Kling`,
+    all.some((work) => work.failed) && `${all.filter((work) => work.failed).length} failed`,
+    all.some((work) => !work.over) && `${all.filter((work) => !work.over).length} running`,
+    spent.length > 0 && `${units(spent.reduce((sum, work) => sum + work.units, 0))} ≈ ${money(usd)}`,
+    groups.some((group) => !cards.has(group.index)) && "of those shown so far",
+  ];
+  summary.textContent = parts.filter(Boolean).join(" · ");
+}
+
+function drawFilters() {
+  filters.replaceChildren(...Object.entries(FILTERS).map(([name, words]) =>
+    el("button", { type: "button", "data-filter": name, "aria-pressed": String(name === filter), onclick: () => { filter = name; limit = CARDS; draw(); } }, words)));
+}
+
+async function card(work) {
+  const ti = work.tis.find(isFailed) ?? work.tis.find((each) => !FINISHED.includes(each.state)) ?? work.tis[0];
+  const name = work.asking.map_index >= 0 ? `${work.asking.task_id} [${work.asking.rendered_map_index ?? work.asking.map_index}]` : work.asking.task_id;
+  const prompt = work.request.find((row) => row.name === "prompt" || row.name === "text")?.value;
+  const failed = work.failed && work.tis.find((each) => each.state === "failed");
+  const failure = failed && (await getFailure(failed));
+  const about = [label(work.endpoint), work.media[0]?.duration && duration(work.media[0].duration), work.units !== undefined && units(work.units)];
+  const first = work.media[0];
+  const picture = first
+    ? (player(first, facts, { small: true, label: name }) ?? nothing(first))
+    : el("div", { class: "media empty" }, el("p", {}, failure ? failure.kind.split(".").at(-1) : work.failed ? "Failed" : work.over ? "No file" : "Kling is at work"));
+  return el("a", { class: `tile${work.failed ? " failed" : ""}`, href: pageAddress("task.html", work.asking) },
+    el("div", { class: "picture" }, picture, work.media.length > 1 && el("span", { class: "count" }, `${work.media.length} files`)),
+    el("div", { class: "text" },
+      el("div", { class: "head" }, el("strong", {}, name), stateChip(ti.state)),
+      (failure?.message ?? prompt) && el("p", { class: failure ? "message" : "words" }, String(failure?.message ?? prompt)),
+      el("p", { class: "note" }, about.filter(Boolean).join(" · "))));
+}

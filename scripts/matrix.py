@@ -164,10 +164,12 @@ def make_environment(cell: Cell) -> Path:
     ).hexdigest()
     if stamp.exists() and stamp.read_text() == made_of:
         return python
-    found = find_python(cell.python)
     uv = str(Path(sys.executable).with_name("uv"))
-    subprocess.run([uv, "venv", "--quiet", "--clear", "--python", found, cell.home], check=True)
-    install = [uv, "pip", "install", "--quiet", "--python", str(python), "--compile-bytecode"]
+    if _version_of(python) != cell.python:
+        subprocess.run(
+            [uv, "venv", "--quiet", "--clear", "--python", find_python(cell.python), cell.home], check=True
+        )
+    install = [uv, "pip", "install", "--quiet", "--python", str(python)]
     subprocess.run(
         [*install, "--constraint", cell.constraints, "--editable", f"{ROOT}[{EXTRAS}]"], check=True
     )

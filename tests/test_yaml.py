@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 from pathlib import Path
 from typing import Any
@@ -151,20 +150,3 @@ def test_a_mistake_is_told_when_the_file_is_read() -> None:
     (example,) = blocks(PAGE, "yaml")
     with pytest.raises(KlingBadRequestError, match=r"submit: .*duration"):
         dags_of_the_page(example.replace('duration: "5"', 'duration: "7"\n      model_name: kling-v2-6'))
-
-
-@pytest.mark.skipif(importlib.util.find_spec("dagfactory") is None, reason="needs the package dag-factory")
-def test_dag_factory_reads_the_same(tmp_path: Path) -> None:
-    from dagfactory import load_yaml_dags
-
-    path = tmp_path / "kling.yaml"
-    path.write_text(blocks(PAGE, "yaml")[0])
-    found: dict[str, Any] = {}
-    load_yaml_dags(globals_dict=found, config_filepath=str(path))
-    tasks = found["kling_from_yaml"].tasks
-    assert [type(task).__name__ for task in tasks] == [
-        "KlingImageToVideoOperator",
-        "KlingTaskSensor",
-        "KlingToObjectStorageOperator",
-    ]
-    assert (tasks[0].duration, tasks[1].timeout, tasks[2].upstream_task_ids) == ("5", 1800, {"wait"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,15 @@ from kling_provider.exceptions import KlingBadRequestError, KlingSubmissionUnkno
 from kling_provider.operators.kling import KlingSubmitOperator
 from kling_provider.simulator.server import SimulatorServer
 from tests.contexts import StateStore, context_of, is_derived
+from tests.test_dags import load, metadata_database, run, stored  # noqa: F401 - fixtures
 
 
 @pytest.fixture(autouse=True)
-def dag() -> Iterator[Any]:
+def dag(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The DAG that all tasks of these tests belong to, unless they bring their own."""
+    if "metadata_database" in request.fixturenames:
+        yield None
+        return
     with DAG("decorated", schedule=None) as dag:
         yield dag
 
@@ -176,3 +182,28 @@ def test_it_is_mapped_like_any_task(dag: Any, picture: Path) -> None:
     mapped = kling_task(endpoint="text2video", retries=3)(boat).expand(what=["a boat", "a whale"])
     assert mapped.operator.operator_class is KlingDecoratedOperator
     assert mapped.operator.partial_kwargs["endpoint"] == "text2video"
+
+
+@pytest.mark.xdist_group("metadata-database")
+def test_it_runs_mapped_in_a_real_dag(
+    metadata_database: None,  # noqa: F811
+    stored: Path,  # noqa: F811
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = Path(__file__).parent / "dags"
+    bundle = {"name": "decorated", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle"}
+    monkeypatch.setenv(
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST",
+        json.dumps([{**bundle, "kwargs": {"path": str(folder)}}]),
+    )
+    monkeypatch.setattr("tests.test_dags.DAGS", folder)
+    values = run(load("decorated"))
+    assert [done["status"] for done in values["video"]] == ["succeed", "succeed"]
+    prompts = sorted(create.body["prompt"] for create in kling_simulator.creates)
+    assert prompts == ["A blue teapot of decorated.", "A red shirt of decorated."]
+    assert all(is_derived(create.body["external_task_id"]) for create in kling_simulator.creates)
+    files = [entry for manifest in values["store"] for entry in manifest]
+    assert [entry["task_id"] for entry in files] == [done["task_id"] for done in values["video"]]
+    assert len(list(stored.rglob("*.mp4"))) == 2

@@ -117,7 +117,11 @@ def _usd_per_unit(endpoint: str) -> float | None:
 
 
 def _roots() -> tuple[Root, ...]:
-    return read_roots(conf.get("kling", "preview_roots", fallback=""))
+    try:
+        return read_roots(conf.get("kling", "preview_roots", fallback=""))
+    except ValueError as error:  # the tab is worth having without previews
+        log.error("No stored file is shown in the Kling tab: %s", error)
+        return ()
 
 
 def _answer(request: Request, uri: str | None) -> Response:

@@ -84,7 +84,9 @@ def test_a_root_that_is_a_link_itself_is_what_it_leads_to(root: Path, tmp_path: 
         assert open_stored(f"file://{way}/2026/a video.mp4", read_roots(str(tmp_path / "current"))).size
 
 
-@pytest.mark.parametrize("content", [b"<html><script>alert(1)</script>", b"GIF89a", b"<svg/>", b"", b"%PDF-1.7"])
+@pytest.mark.parametrize(
+    "content", [b"<html><script>alert(1)</script>", b"GIF89a", b"<svg/>", b"", b"%PDF-1.7"]
+)
 def test_a_file_is_what_its_first_bytes_are_not_what_its_name_says(content: bytes, root: Path) -> None:
     (root / "page.mp4").write_bytes(content)
     with pytest.raises(NotShown):

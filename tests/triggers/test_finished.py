@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import logging
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -323,6 +325,16 @@ def test_watchers_for_different_things_remember_apart() -> None:
 def test_it_is_the_trigger_of_an_asset_watcher() -> None:
     asset = Asset("kling_finished", watchers=[AssetWatcher(name="kling", trigger=KlingFinishedTrigger())])
     assert asset.watchers[0].trigger.serialize() == KlingFinishedTrigger().serialize()
+
+
+def test_a_dag_file_that_names_it_stays_cheap() -> None:
+    heavy = ("aiohttp", "requests", "av", "PIL", "kling_provider.hooks.kling")
+    code = (
+        "import sys, kling_provider.triggers.finished; "
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,9 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         },
-        "extra-links": ["kling_provider.links.kling.KlingVideoLink"],
+        "extra-links": [
+            f"kling_provider.links.kling.{name}" for name in ("KlingVideoLink", "KlingConsoleLink")
+        ],
         "connection-types": [
             {
                 "connection-type": "kling",

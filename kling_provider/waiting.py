@@ -27,6 +27,7 @@ from kling_provider.api.polling import (
     TimedOut,
     Wait,
 )
+from kling_provider.api.progress import Story
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.hooks.outcomes import finished_task
@@ -256,11 +257,28 @@ class WaitsForTask(HandsOn):
 
     def wait_here(self, ref: TaskRef, poller: TaskPoller) -> Decision:
         """Wait on the worker."""
+        story = Story()
         while True:
             decision = self.hook.poll_once(poller, ref.task_id, ref.endpoint)
             if not isinstance(decision, Wait):
                 return decision
+            self.tell_the_log(story, ref, poller.task)
             time.sleep(decision.seconds)
+
+    def tell_the_log(self, story: Story, ref: TaskRef, task: KlingTask | None) -> None:
+        """Write a line if there is something new about a task that is waited for on the worker.
+
+        :param story: what the log was told before.
+        :param ref: whom is waited for.
+        :param task: as Kling told it last, if it did.
+        """
+        if task is None:
+            return
+        booked_at = ref.submitted_at or (task.created_at.timestamp() if task.created_at else None)
+        elapsed = None if booked_at is None else max(0.0, time.time() - booked_at)
+        usual = Durations(self.hook.config.typical_seconds).expect(ref.endpoint, ref.profile).seconds
+        if story.is_change(task) or story.is_due(elapsed, usual):
+            log.info("%s", story.next_line(task, elapsed, usual))
 
     def execute_complete(self, context: Mapping[str, Any], event: Any = None) -> dict[str, Any]:
         """Resume after the trigger fired.

@@ -117,6 +117,11 @@ class TaskPoller:
         self._auth_failing_since: float | None = None
 
     @property
+    def task(self) -> KlingTask | None:
+        """As Kling told it last."""
+        return self._task
+
+    @property
     def key_is_rejected(self) -> bool:
         """Whether the last answer was that the key is not valid."""
         return self._auth_failing_since is not None

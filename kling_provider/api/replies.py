@@ -14,6 +14,10 @@ from urllib.parse import urlsplit
 
 from kling_provider.api.errors import ApiFailure, Failure, Reaction, reaction_for, shorten
 
+#: No answer of Kling's comes near it: a page of 500 tasks has about 1 MB.
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+#: Read at a time. A packed answer may become a thousand times as large, before it is known to be too much.
+ANSWER_CHUNK_BYTES = 16 * 1024
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
@@ -31,6 +35,33 @@ class Reply:
     body: bytes
     retry_after: str | None = None
     location: str | None = None
+
+
+class Body:
+    """Collects the body of an answer while it comes in; what sends gigabytes must not fill this machine's memory.
+
+    :param status: HTTP status of the answer.
+    """
+
+    def __init__(self, status: int):
+        self._status = status
+        self._data = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        """Take the next part, unpacked.
+
+        :raises ApiFailure: if it is more than :data:`MAX_ANSWER_BYTES` in all.
+        """
+        self._data += chunk
+        if len(self._data) > MAX_ANSWER_BYTES:
+            text = (
+                f"more than {MAX_ANSWER_BYTES // 1024**2} MiB where Kling's JSON was due; the rest was not read. Check "
+                f"the connection's host. It begins: {shorten(bytes(self._data[:400]).decode(errors='replace'))}"
+            )
+            raise ApiFailure(Failure(Reaction.UNREADABLE, text, None, self._status))
+
+    def __bytes__(self) -> bytes:
+        return bytes(self._data)
 
 
 @dataclass(frozen=True, slots=True)

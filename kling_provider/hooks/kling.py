@@ -27,7 +27,7 @@ from kling_provider.api.calls import TASK_IDS, Call, TaskPage
 from kling_provider.api.endpoints import MAX_PAGE_SIZE, Dialect
 from kling_provider.api.errors import ApiFailure, Failure, Reaction
 from kling_provider.api.polling import Decision, TaskPoller
-from kling_provider.api.replies import Reply, read_envelope
+from kling_provider.api.replies import ANSWER_CHUNK_BYTES, Body, Reply, read_envelope
 from kling_provider.api.requests import Validate
 from kling_provider.api.submitting import Memory
 from kling_provider.api.tasks import KlingTask
@@ -446,7 +446,7 @@ class KlingHook(_KlingBase):
         session = session_for(config)
         body = None if call.body is None else JsonBody(call.body)
         try:
-            response = session.request(
+            with session.request(
                 call.method,
                 config.base_url + call.path,
                 params=dict(call.params),
@@ -458,12 +458,16 @@ class KlingHook(_KlingBase):
                 # over the connection's verify, an HTTPS_PROXY over its proxies.
                 verify=session.verify,
                 proxies=dict(session.proxies),
-            )
+                stream=True,
+            ) as response:
+                answer = Body(response.status_code)
+                for chunk in response.iter_content(ANSWER_CHUNK_BYTES):
+                    answer.add(chunk)
         except requests.RequestException as error:
             raise failed(error, body)
         reply = Reply(
             response.status_code,
-            response.content,
+            bytes(answer),
             response.headers.get("Retry-After"),
             response.headers.get("Location"),
         )
@@ -737,9 +741,12 @@ class KlingAsyncHook(_KlingBase):
                 allow_redirects=False,
                 proxy=config.proxy_for(config.base_url),
             ) as response:
+                answer = Body(response.status)
+                async for chunk in response.content.iter_chunked(ANSWER_CHUNK_BYTES):
+                    answer.add(chunk)
                 reply = Reply(
                     response.status,
-                    await response.read(),
+                    bytes(answer),
                     response.headers.get("Retry-After"),
                     response.headers.get("Location"),
                 )

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 from kling_provider import stats
 from kling_provider.api.tasks import FAILED, KlingTask
 from kling_provider.exceptions import KlingBadRequestError, KlingTaskFailedError, KlingTaskNotFoundError
-from kling_provider.links.kling import KlingVideoLink
+from kling_provider.links.kling import KlingConsoleLink, KlingVideoLink
 from kling_provider.operators.guards import WaitsForUpstream
 from kling_provider.triggers.kling import kill_message
 from kling_provider.waiting import (
@@ -52,7 +52,7 @@ class KlingAdoptOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
 
     template_fields: Sequence[str] = ("kling_task_id", "external_task_id", "endpoint", "kling_conn_id")
     comes_from_upstream = "kling_task_id"
-    operator_extra_links = (KlingVideoLink(),)
+    operator_extra_links = (KlingVideoLink(), KlingConsoleLink())
     ui_color = "#d2e3fc"
 
     def __init__(

@@ -30,7 +30,7 @@ from kling_provider.hooks.outcomes import OnExisting, OnUnknown
 from kling_provider.hooks.preparing import PreparedSubmit
 from kling_provider.hooks.submit_flow import Done, NoSlot, Paused, slot_error
 from kling_provider.hooks.work import OnClear, work_of
-from kling_provider.links.kling import KlingVideoLink
+from kling_provider.links.kling import KlingConsoleLink, KlingVideoLink
 from kling_provider.operators.guards import (
     WaitsForUpstream,
     check_destinations,
@@ -112,7 +112,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         "input_seconds",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"request": "json"}
-    operator_extra_links = (KlingVideoLink(),)
+    operator_extra_links = (KlingVideoLink(), KlingConsoleLink())
     ui_color = "#d2e3fc"
     comes_from_upstream = "request"
 

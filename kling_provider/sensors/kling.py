@@ -18,8 +18,10 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from kling_provider.api.polling import BELIEVED_AFTER, Finished, TaskPoller, Wait
+from kling_provider.api.progress import Story
+from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError
-from kling_provider.links.kling import KlingVideoLink
+from kling_provider.links.kling import KlingConsoleLink, KlingVideoLink
 from kling_provider.operators.guards import WaitsForUpstream, may_have_waited_for_upstream
 from kling_provider.triggers.kling import kill_message
 from kling_provider.waiting import (
@@ -66,7 +68,7 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
 
     template_fields: Sequence[str] = ("kling_task_id", "endpoint", "kling_conn_id")
     template_fields_renderers = {"kling_task_id": "json"}
-    operator_extra_links = (KlingVideoLink(),)
+    operator_extra_links = (KlingVideoLink(), KlingConsoleLink())
     ui_color = "#e8f0fe"
     comes_from_upstream = "kling_task_id"
 
@@ -94,6 +96,7 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
         self.kling_conn_id = kling_conn_id
         self.deferrable = deferrable
         self._poller: TaskPoller | None = None
+        self._story = Story()
 
     def execute(self, context: Mapping[str, Any]) -> Any:
         """Ask on the worker if the task may be over already, then wait the chosen way."""
@@ -130,6 +133,7 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
             )
         decision = self.hook.poll_once(self._poller, ref.task_id, ref.endpoint)
         if isinstance(decision, Wait):
+            self._tell_the_log(ref, self._poller.task, context)
             if not self.reschedule and decision.seconds > self.poke_interval:  # back-off, or Retry-After
                 time.sleep(decision.seconds - self.poke_interval)
             return PokeReturnValue(is_done=False)
@@ -142,6 +146,13 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
         with contextlib.suppress(KlingBadRequestError):
             ref = self._ref()
             log.warning("%s", kill_message(ref.task_id, ref.endpoint))
+
+    def _tell_the_log(self, ref: TaskRef, task: KlingTask | None, context: Mapping[str, Any]) -> None:
+        """Write what is new since the last poke; of a process that was rescheduled, the log knows what was told."""
+        if task is not None and not self._story.status and self.reschedule and _first_reschedule(context):
+            booked_at = ref.submitted_at or (task.created_at.timestamp() if task.created_at else time.time())
+            self._story = Story(task.status, time.time() - booked_at - self.poke_interval)
+        self.tell_the_log(self._story, ref, task)
 
     def _ref(self) -> TaskRef:
         return TaskRef.read(self.kling_task_id, self.endpoint)

@@ -33,6 +33,7 @@ from kling_provider.exceptions import (
     KlingTaskFailedError,
     KlingUnreadableResponseError,
 )
+from kling_provider.links.kling import KlingConsoleLink, KlingVideoLink, is_web_address
 from kling_provider.operators.guards import WaitsForUpstream
 from kling_provider.transfers.containers import MediaType, NotMedia, recognise
 from kling_provider.transfers.destinations import storage_path
@@ -85,6 +86,7 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
         "storage_conn_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"task": "json"}
+    operator_extra_links = (KlingVideoLink(), KlingConsoleLink())
     ui_color = "#ceead6"
     comes_from_upstream = "task"
 
@@ -112,6 +114,8 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
         self.storage_conn_id = storage_conn_id
         self.max_bytes = max_bytes
         self.asset_alias = asset_alias
+        #: What the link in the UI shows: the stored copy where a browser can open it, else Kling's.
+        self.finished_video_url: str | None = None
         self._stored_task: KlingTask | None = None
         self._manifest: list[dict[str, Any]] = []
         self._model_name: str | None = None
@@ -148,6 +152,8 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
             )
         manifest = [self._store(task, index, item) for index, item in enumerate(items)]
         self._stored_task, self._manifest = task, manifest
+        stored = str(manifest[0]["uri"])
+        self.finished_video_url = stored if is_web_address(stored) else items[0].url
         self._model_name = model_upstream(context, task.task_id, self.task)
         self._emit(context, task, manifest)
         if (ti := context.get("ti")) is not None:

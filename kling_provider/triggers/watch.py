@@ -12,6 +12,7 @@ from kling_provider.api.endpoints import Endpoint
 from kling_provider.api.list_walk import Span
 from kling_provider.api.pace import BELIEVED_FROM, Durations, Expectation
 from kling_provider.api.polling import JITTER, NOT_FOUND_GRACE_SECONDS, Decision, TaskPoller
+from kling_provider.api.progress import Story
 from kling_provider.api.tasks import KlingTask
 
 #: Whoever could not be asked once more so long after the deadline, because Kling or the budget does not let it, is sent
@@ -57,6 +58,8 @@ class Watch:
     list_misses: int = field(init=False, default=0)
     #: Whether it is being asked for right now.
     is_asked: bool = field(init=False, default=False)
+    #: What its log was told.
+    story: Story = field(init=False, default_factory=Story)
     future: asyncio.Future[Decision] = field(init=False)
     #: What is logged in this context lands in the log of the task that waits.
     context: contextvars.Context = field(init=False, default_factory=contextvars.copy_context)

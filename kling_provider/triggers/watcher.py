@@ -42,6 +42,8 @@ TASKS_PER_SECOND = 700
 #: ... up to so many times ``poke_interval``.
 LONGEST_ROUND = 1.8
 LONGEST_SLEEP_SECONDS = 60.0
+#: So many bars of progress are written between two looks; the others' turn comes later.
+BARS_PER_ROUND = 5
 #: The connection is read anew so often, and given up on for now if it takes as long.
 CONFIG_SECONDS = 60.0
 
@@ -63,6 +65,7 @@ class Watcher:
         self._changed: asyncio.Event | None = None
         self._soonest = 0.0
         self._probe_at = 0.0
+        self._bars = BARS_PER_ROUND
         self._background = Background(
             f"The watcher of {kling_conn_id}", self._watch, lambda: bool(self._waits)
         )
@@ -129,6 +132,7 @@ class Watcher:
         :returns: so many seconds pass until then at least.
         """
         now = time.time()
+        self._bars = BARS_PER_ROUND
         self._look_at(now + LONGEST_SLEEP_SECONDS)
         self._send_back(now)
         if self._is_held_up(now):
@@ -296,20 +300,18 @@ class Watcher:
         if watch.is_over:
             return
         now = time.time()
-        if watch.task is None or watch.task.status != task.status:
-            elapsed = watch.elapsed(now)
-            watch.task = task
-            watch.context.run(
-                log.info,
-                "Task %s: %s%s; %s usually takes about %.3g s.",
-                task.task_id,
-                task.status,
-                "" if elapsed is None else f" after {elapsed:.0f} s",
-                watch.row.name,
-                watch.expected.seconds,
-            )
+        self._tell_the_log(watch, task, now)
         watch.task = task
         self._decide(watch, watch.poller.on_task(task, now), now)
+
+    def _tell_the_log(self, watch: Watch, task: KlingTask, now: float) -> None:
+        """Write a line where something is new; of the bars, a few each round: a line costs more than an answer."""
+        elapsed, usual = watch.elapsed(now), watch.expected.seconds
+        if not watch.story.is_change(task):
+            if not self._bars or not watch.story.is_due(elapsed, usual):
+                return
+            self._bars -= 1
+        watch.context.run(log.info, "%s", watch.story.next_line(task, elapsed, usual))
 
     def _on_failure(self, watch: Watch, failure: Failure) -> None:
         """Kling has told of no task."""

@@ -53,7 +53,13 @@ export async function getTaskInstances(index) {
   }
 }
 
-// The value of an XCom; undefined if there is none.
+// Which XComs a task instance has pushed.
+export async function getXComKeys(ti) {
+  const page = await get(`${taskPath(ti.task_id)}/xcomEntries?map_index=${ti.map_index}&limit=100`);
+  return page.xcom_entries.filter((entry) => entry.map_index === ti.map_index).map((entry) => entry.key);
+}
+
+// The value of an XCom; undefined if there is none any more.
 export async function getXCom(ti, key) {
   try {
     const entry = await get(`${taskPath(ti.task_id)}/xcomEntries/${path(key)}?map_index=${ti.map_index}`);

@@ -6,6 +6,7 @@ import { copyable, day, duration, el, size } from "./dom.js";
 export function player(file, facts, { small = false, label = "Result" } = {}) {
   const sources = [facts.previews && file.stored?.address, file.remote].filter(Boolean);
   if (!sources.length) return undefined;
+  if (small && file.kind === "audio") return el("div", { class: "media empty" }, el("p", {}, "♪ Sound"));
   const look = { class: "media", "aria-label": label };
   const element =
     file.kind === "image"
@@ -29,15 +30,15 @@ function playWhileLookedAt(video) {
 }
 
 export const nothing = (file) =>
-  el("div", { class: "media empty" }, el("p", {}, file?.stored ? "This stored file cannot be shown here." : "Kling no longer gives this file."));
+  el("div", { class: "media empty" }, el("p", {}, file.stored ? "This stored file cannot be shown here." : file.remote ? "Kling no longer gives this file." : "There is nothing that can be shown."));
 
 // Where the file is, and for how long.
 export function origin(file, facts) {
   const now = Date.now() / 1000;
-  const facts_ = [file.duration && `${Number(file.duration.toFixed(2))} s`, size(file.stored?.bytes)].filter(Boolean);
+  const about = [file.duration && `${Number(file.duration.toFixed(2))} s`, size(file.stored?.bytes)].filter(Boolean);
   const lines = [];
   if (file.stored) {
-    lines.push(line("Stored copy", copyable(file.stored.uri, "the stored copy's address"), facts_.join(" · ")));
+    lines.push(line("Stored copy", copyable(file.stored.uri, "the stored copy's address"), about.join(" · ")));
     if (!facts.previews && !file.remote) {
       lines.push(el("p", { class: "hint" }, "To watch stored files here, name their folder in [kling] preview_roots."));
     }
@@ -45,9 +46,9 @@ export function origin(file, facts) {
   if (file.remote) {
     const over = file.expires !== undefined && file.expires < now;
     const until = file.expires === undefined ? "" : over ? `ended ${day(file.expires)}` : `until ${day(file.expires)}, ${duration(file.expires - now)} left`;
-    lines.push(line("At Kling", copyable(file.remote, "Kling's address"), file.stored ? until : [until, ...facts_].filter(Boolean).join(" · ")));
+    lines.push(line("At Kling", copyable(file.remote, "Kling's address"), file.stored ? until : [until, ...about].filter(Boolean).join(" · ")));
   } else if (file.url) {
-    lines.push(el("p", { class: "hint" }, "The result's address is not one that can be shown: only https is."));
+    lines.push(el("p", { class: "hint" }, "The result's address is not shown: only an https address of another host is."));
   }
   return el("div", { class: "origin" }, lines);
 }

@@ -20,7 +20,7 @@ export function stateChip(state) {
   return chip(word, `state ${kind}`);
 }
 
-export const money = (usd) => `$${usd < 0.1 ? usd.toFixed(4) : usd.toFixed(2)}`;
+export const money = (usd) => `$${usd < 0.1 ? Number(usd.toPrecision(2)) : usd.toFixed(2)}`;
 export const units = (count) => `${Number(count.toFixed(2))} ${count === 1 ? "unit" : "units"}`;
 
 export const card = (title, ...children) => el("section", { class: "card" }, el("h2", {}, title), ...children);

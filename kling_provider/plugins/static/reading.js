@@ -1,6 +1,6 @@
 // What Airflow tells of a task instance, read as what Kling was asked and what it made.
 
-import { getFailure, getTaskInstances, getXCom, readJson, storedAddress } from "./airflow.js";
+import { getFailure, getTaskInstances, getXCom, getXComKeys, readJson, storedAddress } from "./airflow.js";
 import { mediaAddress, seconds } from "./dom.js";
 
 export const FINISHED = ["success", "failed", "skipped", "upstream_failed", "removed"];
@@ -12,7 +12,11 @@ const LABELS = {
   "text2video": "Text to video",
   "multi-image2video": "Images to video",
   "omni-video": "Omni video",
-  "generations": "Image",
+  "images/generations": "Image",
+  "images/omni-image": "Omni image",
+  "images/multi-image2image": "Images to image",
+  "images/editing/expand": "Expand image",
+  "tts": "Speech",
   "text-to-audio": "Text to audio",
   "video-to-audio": "Video to audio",
 };
@@ -33,7 +37,7 @@ const isManifest = (value) =>
 
 export function label(endpoint) {
   if (!endpoint) return "Kling";
-  const words = LABELS[endpoint] ?? endpoint.replace(/^\/+/, "").replaceAll("2", " to ").replaceAll("-", " ");
+  const words = LABELS[endpoint] ?? endpoint.replace(/^\/+/, "").replace(/\/kling-.*/, "").replaceAll(/[-/]/g, " ");
   return words[0].toUpperCase() + words.slice(1);
 }
 
@@ -124,7 +128,8 @@ export async function readWorks(tis, facts) {
     }
   }
   for (const work of works) finish(work, stored, facts);
-  return works;
+  const made = works.filter((work) => work.id || work.media.length || work.tis.some((ti) => ti.state !== "upstream_failed"));
+  return made.length ? made : works;
 }
 
 function finish(work, stored, facts) {
@@ -145,9 +150,9 @@ function finish(work, stored, facts) {
   work.status = text(result.status);
   work.statusMessage = text(result.status_message);
   work.externalId = text(result.external_task_id) ?? text(job.external_task_id);
+  work.rate = work.endpoint in facts.usd_per_unit ? facts.usd_per_unit[work.endpoint] : facts.usd_per_video_unit;
   work.units = result.units === null || result.units === undefined ? undefined : Number(result.units);
-  const rate = work.endpoint in facts.usd_per_unit ? facts.usd_per_unit[work.endpoint] : facts.usd_per_video_unit;
-  work.usd = work.units === undefined || rate === null ? undefined : work.units * rate;
+  work.usd = work.units === undefined || work.rate === null ? undefined : work.units * work.rate;
   work.usualSeconds = facts.usual_seconds[work.endpoint];
   work.failed = work.tis.some(isFailed) || work.status === "failed";
   work.over = work.tis.every(isOver);
@@ -163,7 +168,9 @@ function finish(work, stored, facts) {
 }
 
 async function readTask(ti) {
-  const [returned, job] = await Promise.all([getXCom(ti, "return_value"), getXCom(ti, "kling_task")]);
+  const keys = await getXComKeys(ti);
+  const read = (key) => (keys.includes(key) ? getXCom(ti, key) : undefined);
+  const [returned, job] = await Promise.all([read("return_value"), read("kling_task")]);
   return {
     returned,
     job,

@@ -95,10 +95,12 @@ function place(visible) {
   const spent = all.filter((work) => work.units !== undefined);
   const usd = spent.reduce((sum, work) => sum + (work.usd ?? 0), 0);
   const parts = [
-    `${all.length} at Kling`,
+    `${all.length} ${all.length === 1 ? "task" : "tasks"} at Kling`,
     all.some((work) => work.failed) && `${all.filter((work) => work.failed).length} failed`,
     all.some((work) => !work.over) && `${all.filter((work) => !work.over).length} running`,
-    spent.length > 0 && `${units(spent.reduce((sum, work) => sum + work.units, 0))} ≈ ${money(usd)}`,
+    // units of video packs and of image packs are no sum
+    new Set(spent.map((work) => work.rate)).size === 1 && units(spent.reduce((sum, work) => sum + work.units, 0)),
+    usd > 0 && `≈ ${money(usd)} at list price`,
     groups.some((group) => !cards.has(group.index)) && "of those shown so far",
   ];
   summary.textContent = parts.filter(Boolean).join(" · ");

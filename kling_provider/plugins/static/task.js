@@ -116,16 +116,18 @@ function progress(ti, work) {
 
 function walk(ti, work) {
   const first = work.tis[0];
+  const started = seconds(first.start_date);
+  const queued = seconds(first.queued_when ?? first.scheduled_when);
   const ended = isOver(ti) && seconds(ti.end_date);
   const failed = work.failed;
-  const store = work.media.some((file) => file.stored) && work.tis.length >= 1;
   const steps = [
-    ["Queued in Airflow", seconds(first.queued_when ?? first.scheduled_when)],
-    ["Started", seconds(first.start_date)],
+    ["Queued in Airflow", queued > started ? undefined : queued], // it is queued once more when the wait is over
+    ["Started", started],
     ["Submitted to Kling", work.submittedAt],
     [work.status === "failed" ? "Failed at Kling" : "Finished at Kling", work.endedAt, work.status === "failed" && "bad"],
     [ti.state === "failed" ? "Task failed" : ti.state === "upstream_failed" ? "Upstream failed" : "Task done", ended || undefined, failed ? "bad" : "good"],
   ];
+  if (ended < work.endedAt) steps.push(steps.splice(3, 1)[0]); // a task that does not wait is done before Kling is
   const reached = steps.map(([, at]) => at !== undefined);
   const last = reached.lastIndexOf(true);
   const rows = steps.map(([name, at, kind], number) => {
@@ -137,7 +139,7 @@ function walk(ti, work) {
       el("span", { class: "step" }, name), at === undefined ? el("span", { class: "note" }, now ? "next" : "") : el("span", { class: "note" }, took, when(at)));
   });
   const tries = ti.try_number > 1 && el("p", { class: "hint" }, `Try ${ti.try_number} of at most ${ti.max_tries + 1}.`);
-  return card("Status", el("ol", { class: "walk" }, rows), store && el("p", { class: "hint" }, "A copy is stored."), tries);
+  return card("Status", el("ol", { class: "walk" }, rows), tries);
 }
 
 function cost(work) {
@@ -158,7 +160,8 @@ const PROMPTS = ["prompt", "text", "negative_prompt"];
 function request(work) {
   if (!work.request.length) return undefined;
   const prompts = PROMPTS.map((name) => work.request.find((row) => row.name === name)).filter(Boolean);
-  const others = work.request.filter((row) => !prompts.includes(row));
+  const isPicture = (row) => Number(IS_PICTURE.test(row.name));
+  const others = work.request.filter((row) => !prompts.includes(row)).sort((one, other) => isPicture(other) - isPicture(one));
   return card("Request",
     prompts.map((row) => el("div", { class: "prompt" }, row.name === "negative_prompt" && el("span", { class: "name" }, "Not: "), String(row.value))),
     el("dl", {}, others.flatMap((row) => [el("dt", {}, row.name), el("dd", {}, value(work.asking, row.field, row.value))])));

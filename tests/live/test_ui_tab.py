@@ -47,7 +47,9 @@ with DAG("lighthouse", **when):
 
     report(store.output)
 with DAG("unstored", **when):
-    submit = KlingTextToVideoOperator(task_id="submit", prompt="A boat. <img src=x onerror=alert(1)><script>alert(2)</script>")
+    submit = KlingTextToVideoOperator(
+        task_id="submit", prompt="A boat. <img src=x onerror=alert(1)><script>alert(2)</script>"
+    )
     KlingTaskSensor(task_id="wait", kling_task_id=submit.kling_task)
 with DAG("clips", **when):
 

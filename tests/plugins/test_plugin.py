@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowPlugin
 
+from kling_provider.get_provider_info import get_provider_info
+from kling_provider.plugins.previews import read_roots
+
 HAS_TABS = hasattr(AirflowPlugin, "external_views")
 LOOK = """
 import sys
+from pathlib import Path
 import airflow.plugins_manager
 before = set(sys.modules)
 from kling_provider.plugins.kling import KlingPlugin
@@ -57,3 +64,21 @@ def test_its_addresses_are_relative_to_airflows_own() -> None:
         assert view["url_route"]
         assert all(view[name].startswith("kling/") for name in ("href", "icon", "icon_dark_mode"))
     assert KlingPlugin.fastapi_apps[0]["url_prefix"] == PREFIX == "/kling"
+
+
+def test_the_settings_in_the_docs_are_those_that_are_declared_and_read() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "ui.md").read_text()
+    told: dict[str, str] = {}
+    for block in re.findall(r"^```ini\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        parser = configparser.ConfigParser()
+        parser.read_string(block)
+        told |= dict(parser["kling"])
+    options = get_provider_info()["config"]["kling"]["options"]
+    assert set(told) == set(options)
+    assert told["preview_roots"] == options["preview_roots"]["example"]
+    assert [(root.scheme, root.conn_id) for root in read_roots(told["preview_roots"])] == [
+        ("file", ""),
+        ("s3", "aws_default"),
+    ]
+    assert options["ui_tab"]["default"] == "True"
+    assert options["preview_roots"]["default"] == ""

@@ -25,6 +25,9 @@ export const units = (count) => `${Number(count.toFixed(2))} ${count === 1 ? "un
 
 export const card = (title, ...children) => el("section", { class: "card" }, el("h2", {}, title), ...children);
 
+// Whether asking again may help.
+export const mayPass = (error) => error.status === undefined || error.status >= 500;
+
 // What a viewer reads where Airflow refuses.
 export function refusal(error) {
   const said = {

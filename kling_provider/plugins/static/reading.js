@@ -197,6 +197,6 @@ export async function readWork(ti, facts) {
 }
 
 export const failureOf = (work) => {
-  const ti = work.tis.find((each) => each.state === "failed" && isKling(each));
+  const ti = work.tis.find((each) => ["failed", "up_for_retry"].includes(each.state) && isKling(each));
   return ti ? getFailure(ti) : undefined;
 };

@@ -3,7 +3,7 @@
 import { followTheme, getFacts, getFailure, getTaskInstances, pageAddress } from "./airflow.js";
 import { duration, el } from "./dom.js";
 import { nothing, player } from "./media.js";
-import { money, refusal, stateChip, units } from "./parts.js";
+import { mayPass, money, refusal, stateChip, units } from "./parts.js";
 import { FINISHED, isFailed, isKling, isOver, label, readWorks } from "./reading.js";
 
 const CARDS = 24;
@@ -13,7 +13,7 @@ const FILTERS = { all: "All", done: "Done", failed: "Failed", busy: "Running" };
 
 const page = document.getElementById("page");
 const grid = el("div", { class: "grid" });
-const more = el("button", { type: "button", class: "more", onclick: () => { limit += CARDS; draw(); } }, "Show more");
+const more = el("button", { type: "button", class: "more", onclick: () => { limit += CARDS; redraw(); } }, "Show more");
 const filters = el("div", { class: "filters", role: "group", "aria-label": "Show" });
 const summary = el("p", { class: "summary" });
 const cards = new Map();
@@ -38,7 +38,7 @@ async function look() {
     again = groups.some((group) => group.busy) || !groups.length;
   } catch (error) {
     page.replaceChildren(refusal(error));
-    again = error.status === undefined;
+    again = mayPass(error);
   }
   if (again) setTimeout(() => (document.hidden ? document.addEventListener("visibilitychange", look, { once: true }) : look()), LOOK_AGAIN_MS);
 }
@@ -63,6 +63,8 @@ function groupBy(tis) {
 
 const matches = (group) => ({ all: true, failed: group.failed, busy: group.busy, done: group.tis.some((ti) => ti.state === "success") })[filter];
 const fits = (work) => ({ all: true, failed: work.failed, busy: !work.over, done: work.over && !work.failed })[filter];
+
+const redraw = () => draw().catch((error) => page.replaceChildren(refusal(error)));
 
 async function draw() {
   const wanted = groups.filter(matches);
@@ -108,7 +110,7 @@ function place(visible) {
 
 function drawFilters() {
   filters.replaceChildren(...Object.entries(FILTERS).map(([name, words]) =>
-    el("button", { type: "button", "data-filter": name, "aria-pressed": String(name === filter), onclick: () => { filter = name; limit = CARDS; draw(); } }, words)));
+    el("button", { type: "button", "data-filter": name, "aria-pressed": String(name === filter), onclick: () => { filter = name; limit = CARDS; redraw(); } }, words)));
 }
 
 async function card(work) {

@@ -3,7 +3,7 @@
 import { asked, askedAddress, followTheme, getFacts, getTaskInstance, pageAddress } from "./airflow.js";
 import { chip, copyable, duration, el, mediaAddress, when, seconds } from "./dom.js";
 import { nothing, origin, player } from "./media.js";
-import { card, money, refusal, stateChip, units } from "./parts.js";
+import { card, mayPass, money, refusal, stateChip, units } from "./parts.js";
 import { concernsKling, failureOf, isOver, label, readWork } from "./reading.js";
 
 const LOOK_AGAIN_MS = 4000;
@@ -30,7 +30,7 @@ async function look() {
     }
   } catch (error) {
     page.replaceChildren(refusal(error));
-    again = error.status === undefined || error.status === 404;
+    again = mayPass(error) || error.status === 404;
     shown = "";
   }
   if (again) setTimeout(() => (document.hidden ? document.addEventListener("visibilitychange", look, { once: true }) : look()), LOOK_AGAIN_MS);
@@ -62,7 +62,7 @@ function header(ti, work) {
 
 function stage(ti, work, failure) {
   if (work.media.length) return gallery(work);
-  if (work.failed) return problem(ti, work, failure);
+  if (work.failed || (ti.state === "up_for_retry" && failure)) return problem(ti, work, failure);
   if (isOver(ti) && work.over) return el("section", { class: "card stage" }, el("p", { class: "quiet" }, "There is no video, picture or sound here."));
   return progress(ti, work);
 }
@@ -87,7 +87,7 @@ function problem(ti, work, failure) {
   const kind = failure?.kind.split(".").at(-1) ?? (ti.state === "upstream_failed" ? "Upstream failed" : "The task failed");
   const message = failure?.message ?? work.statusMessage ?? (ti.state === "upstream_failed" ? "A task before this one failed, so nothing was asked of Kling." : "What went wrong stands in the tab Logs.");
   return el("section", { class: "card stage problem" }, el("h2", {}, kind), el("p", { class: "message" }, message),
-    failure && el("p", { class: "hint" }, "The whole story stands in the tab Logs."));
+    failure && el("p", { class: "hint" }, `The whole story stands in the tab Logs.${ti.state === "up_for_retry" ? " Airflow tries again." : ""}`));
 }
 
 function progress(ti, work) {

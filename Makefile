@@ -24,7 +24,7 @@ unexport VIRTUAL_ENV
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-oldest test-live test-live-oldest test-lowest matrix storm chaos cluster interop bench reference lint lint-ruff lint-format lint-types format build release-check audit lock clean
+.PHONY: help venv demo ui test test-oldest test-live test-live-oldest test-lowest matrix storm chaos cluster interop bench reference docs lint lint-ruff lint-format lint-types format build release-check audit lock clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-24s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ bench: $(VENV)/.dev ## What waiting costs, against the others, half an hour; ARG
 reference: $(VENV)/.demo ## Write docs/api/ anew, from the tables in kling_provider/api
 	$(BIN)/python -m kling_provider.api --markdown docs/api
 
+docs: $(VENV)/.dev ## The site of the documentation, into site/; open site/index.html
+	$(BIN)/python -m mkdocs build --strict --clean --quiet
+
 test-live: $(VENV)/.dev ## The tests that need a live scheduler and triggerer
 	$(BIN)/python -m pytest -m live $(ARGS)
 
@@ -99,17 +102,17 @@ audit: $(VENV)/.demo ## Look the locked versions up among the known vulnerabilit
 	$(BIN)/uv tool run pip-audit --progress-spinner off --strict --disable-pip --no-deps --requirement constraints/newest.txt
 
 lock: $(VENV)/.demo ## Pin the newest versions that fit, and the lowest that are allowed, in constraints/
-	$(LOCK) $(TESTED) --extra bench --extra cluster pyproject.toml --output-file constraints/newest.txt
+	$(LOCK) $(TESTED) --extra bench --extra docs --extra cluster pyproject.toml --output-file constraints/newest.txt
 	for airflow in $(OLDER); do \
 		$(LOCK) $(TESTED) --constraint constraints/$$airflow.in pyproject.toml --output-file constraints/$$airflow.txt \
 			|| exit 1; \
 	done
-	$(LOCK) $(SHIPPED) --resolution lowest-direct --constraint constraints/3.0.in pyproject.toml \
-		--output-file constraints/lowest.in
-	$(LOCK) $(TESTED) --constraint constraints/lowest.in pyproject.toml --output-file constraints/lowest.txt
+	$(LOCK) $(SHIPPED) --resolution lowest-direct --constraint constraints/3.0.in --constraint constraints/lowest.in \
+		pyproject.toml --output-file $(VENV)/lowest.txt
+	$(LOCK) $(TESTED) --constraint $(VENV)/lowest.txt pyproject.toml --output-file constraints/lowest.txt
 
 clean: ## Remove everything the other commands have made, the demo's Airflow and videos too
-	rm -rf $(VENV) $(OLDEST) .matrix .airflow build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) .matrix .airflow build dist site *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two steps, so that the demo does not wait for the tools of development.
@@ -130,12 +133,12 @@ $(VENV)/.demo: pyproject.toml setup.cfg constraints/newest.txt
 
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing the tools of development, once."
-	@$(UV) --editable '.[simulator,s3,dev,bench]'
+	@$(UV) --editable '.[simulator,s3,dev,bench,docs]'
 	@touch $@
 
 $(VENV)/.cluster: $(VENV)/.dev
 	@echo "Installing Celery, once."
-	@$(UV) --editable '.[simulator,s3,dev,bench,cluster]'
+	@$(UV) --editable '.[simulator,s3,dev,bench,docs,cluster]'
 	@touch $@
 
 $(OLDEST)/.dev: $(VENV)/.demo constraints/3.0.txt

@@ -268,7 +268,7 @@ def main() -> int:
         "--cells", nargs="+", default=["*"], metavar="PATTERN", help="names, as --list tells them"
     )
     parser.add_argument("--tests", nargs="+", default=[], metavar="PATH", help="instead of all tests")
-    parser.add_argument("--videos", type=int, default=10, help="of the chaos; 0: no chaos (default: 10)")
+    parser.add_argument("--videos", type=int, default=20, help="of the chaos; 0: no chaos (default: 20)")
     parser.add_argument("--list", action="store_true", help="only tell the cells")
     told = parser.parse_args()
     cells = [cell for cell in PLAN if any(fnmatch(cell.name, pattern) for pattern in told.cells)]

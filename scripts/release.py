@@ -43,18 +43,19 @@ def tracked() -> list[str]:
     return [name for name in names if name and (ROOT / name).exists()]
 
 
-def commit_time() -> str:
+def commit_time() -> int:
     """When the last commit was made, in seconds since 1970."""
-    return _output(["git", "log", "-1", "--format=%ct"], cwd=ROOT).strip()
+    return int(_output(["git", "log", "-1", "--format=%ct"], cwd=ROOT))
 
 
-def build(folder: Path) -> list[Path]:
+def build(folder: Path, seconds: int) -> list[Path]:
     """Build the source distribution, and the wheel from it; gives both.
 
     :param folder: where they go; made if need be.
+    :param seconds: the time of everything in them, since 1970.
     :raises ReleaseError: with what the build has printed.
     """
-    environment = dict(os.environ) | {"SOURCE_DATE_EPOCH": commit_time()}
+    environment = dict(os.environ) | {"SOURCE_DATE_EPOCH": str(seconds)}
     with tempfile.TemporaryDirectory(prefix="kling-build-") as scratch:
         for name in tracked():
             target = Path(scratch, name)
@@ -64,7 +65,7 @@ def build(folder: Path) -> list[Path]:
         command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), scratch]
         _output(command, env=environment, cwd=scratch)
     sdist, wheel = (next(folder.glob(kind)) for kind in ("*.tar.gz", "*.whl"))
-    strip(sdist, int(commit_time()))
+    strip(sdist, seconds)
     return [sdist, wheel]
 
 
@@ -127,7 +128,7 @@ def check() -> list[str]:
         _output(["git", "tag"], cwd=ROOT).split(),
     )
     with tempfile.TemporaryDirectory(prefix="kling-release-") as scratch:
-        one, other = (build(Path(scratch, name)) for name in ("one", "other"))
+        one, other = (build(Path(scratch, name), commit_time()) for name in ("one", "other"))
         for path, again in zip(one, other, strict=True):
             print(f"{digest(path)}  {path.name}")
             if path.read_bytes() != again.read_bytes():
@@ -148,7 +149,7 @@ def main() -> int:
     try:
         if parser.parse_args().what == "build":
             shutil.rmtree(DIST, ignore_errors=True)
-            for path in build(DIST):
+            for path in build(DIST, commit_time()):
                 print(f"{digest(path)}  {path.relative_to(ROOT)}")
             return 0
         found = check()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
@@ -18,6 +20,8 @@ from scripts import release
 pytestmark = pytest.mark.skipif(
     not (release.ROOT / ".git").exists(), reason="what belongs in it is what git tracks"
 )
+#: Of a commit; any will do.
+SECONDS = 1_800_000_000
 NAME = f"airflow_provider_kling-{kling_provider.__version__}"
 PROJECT = tomllib.loads((release.ROOT / "pyproject.toml").read_text())["project"]
 
@@ -25,7 +29,7 @@ PROJECT = tomllib.loads((release.ROOT / "pyproject.toml").read_text())["project"
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Source distribution and wheel."""
-    sdist, wheel = release.build(tmp_path_factory.mktemp("dist"))
+    sdist, wheel = release.build(tmp_path_factory.mktemp("dist"), SECONDS)
     return sdist, wheel
 
 
@@ -55,15 +59,25 @@ def test_the_source_distribution_is_what_git_tracks(built: tuple[Path, Path]) ->
     assert files - written == expected
 
 
+@pytest.fixture
+def strict_umask() -> Iterator[None]:
+    """The machine of somebody who lets nobody read."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("strict_umask")
 def test_the_same_commit_gives_the_same_bytes(built: tuple[Path, Path], tmp_path: Path) -> None:
-    again = release.build(tmp_path / "again")
+    again = release.build(tmp_path / "again", SECONDS)
     assert [path.name for path in again] == [path.name for path in built]
     assert [release.digest(path) for path in again] == [release.digest(path) for path in built]
 
 
 def test_everything_in_it_is_of_the_time_of_the_commit(built: tuple[Path, Path]) -> None:
     with tarfile.open(built[0]) as sdist:
-        assert {member.mtime for member in sdist.getmembers()} == {int(release.commit_time())}
+        assert {member.mtime for member in sdist.getmembers()} == {SECONDS}
+        assert {member.mode for member in sdist.getmembers()} <= {0o644, 0o755}
         assert {(member.uid, member.gid, member.uname) for member in sdist.getmembers()} == {(0, 0, "")}
 
 

@@ -12,6 +12,7 @@ from kling_provider.api.errors import InvalidRequest, show
 from kling_provider.api.gateways import DEFAULT_GATEWAY, GATEWAYS, NEW_DIALECT_PICTURE_BYTES
 from kling_provider.api.reference.fields import FieldRow, docstring_of, rows_of, rules_of, summary_of
 from kling_provider.api.reference.models import models_matrix, offers_at
+from kling_provider.api.reference.operators import operator_for
 from kling_provider.api.reference.prices import price_list, prices_at
 from kling_provider.api.reference.writing import Block, Bullets, Heading, Paragraph, Table, in_code
 from kling_provider.api.requests import REQUESTS
@@ -119,8 +120,11 @@ def endpoint_list() -> Iterator[Block]:
 
 def _endpoint_table(family: Family) -> Table:
     return Table(
-        ("endpoint", "what it is", "work"),
-        [(f"`{name}`", _sentence(ENDPOINTS[name]), _work(ENDPOINTS[name])) for name in family.endpoints],
+        ("endpoint", "operator", "what it is", "work"),
+        [
+            (f"`{row.name}`", f"`{operator_for(row)}`", _sentence(row), _work(row))
+            for row in map(ENDPOINTS.__getitem__, family.endpoints)
+        ],
     )
 
 
@@ -174,6 +178,7 @@ def _facts(row: Endpoint) -> Iterator[str]:
     model = REQUESTS.get(row.name)
     if model is None:
         yield _sentence(row)
+    yield f"Operator: `{operator_for(row)}`"
     if row.other_paths:
         yield f"Other documents call it {in_code(row.other_paths)}"
     yield f"{_work(row)[0].upper()}{_work(row)[1:]}"

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
 import json
 import re
 import shlex
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG
 
 from kling_provider import exceptions
+from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.api.errors import KLING_CODES, Reaction
+from kling_provider.api.reference.operators import OPERATORS, operator_for
 from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.hooks import config
 from kling_provider.operators import kling
@@ -24,17 +32,20 @@ from kling_provider.operators.kling import (
     KlingTextToVideoOperator,
 )
 from kling_provider.simulator.server import SimulatorServer
-from scripts import chaos
+from scripts import chaos, docs_site
+from scripts.docs_python import python_pages
 from tests.contexts import TaskInstance, context_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
     "README.md",
+    "README.zh-CN.md",
     "CONTRIBUTING.md",
     *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
 ]
 PYTHON_BLOCKS = 10
 FAMILIES = "docs/families.md"
+FILM = "docs/recipes.md"
 #: What it asks for is in nobody's tables, the simulator's neither.
 NOT_AT_THE_SIMULATOR = "newer_than_this_version"
 
@@ -132,6 +143,42 @@ def test_every_family_runs_from_step_to_step(
             assert (task_id, value["status"]) == (task_id, "succeed")
 
 
+def test_the_film_of_the_recipes_is_made(
+    kling_simulator: SimulatorServer, kling_connection: str, tmp_path: Path
+) -> None:
+    names: dict[str, Any] = {"__name__": "block"}
+    exec(compile(blocks(FILM, "python")[-1], "block", "exec"), names)
+    returned = run_in_order(next(value for value in names.values() if isinstance(value, DAG)), tmp_path)
+    stored = [row for name, rows in returned.items() if name.startswith("store_") for row in rows]
+    assert [row["media_type"] for row in stored] == ["image/png", *["video/mp4"] * 3]
+
+
+def test_the_budget_of_the_recipes_refuses_what_is_too_much(kling_connection: str) -> None:
+    names: dict[str, Any] = {"__name__": "block"}
+    exec(compile(blocks(FILM, "python")[1], "block", "exec"), names)
+    within_budget = names["within_budget"].function
+    assert within_budget(["a boat"] * 2) == ["a boat"] * 2
+    with pytest.raises(AirflowFailException, match="a night may cost 40"):
+        within_budget(["a boat"] * 100)
+
+
+def test_the_script_of_the_migration_runs(
+    kling_simulator: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DMXAPI_TOKEN", kling_simulator.api_key)
+    Image.new("RGB", (400, 300)).save("lighthouse.jpg")
+    script = blocks("docs/migration.md", "python")[0]
+    there = script.replace("https://www.dmxapi.cn", kling_simulator.url).replace("sleep(5)", "sleep(0.1)")
+    assert there != script
+    printed: list[str] = []
+    exec(compile(there, "block", "exec"), {"__name__": "__main__", "print": printed.append})
+    (url,) = printed
+    assert requests.get(url, timeout=10).content[4:8] == b"ftyp"
+
+
 def test_the_messages_of_the_docs_are_those_of_the_provider(tmp_path: Path, kling_connection: str) -> None:
     from PIL import Image
 
@@ -209,6 +256,80 @@ def test_the_recommended_settings_are_those_of_the_proof() -> None:
     )
     told = {f"AIRFLOW__{section.upper()}__{name.upper()}": value for section, name, value in rows}
     assert told == chaos.AIRFLOW_SETTINGS
+
+
+def test_the_chinese_readme_has_the_same_blocks_sections_and_links() -> None:
+    english, chinese = ((ROOT / page).read_text() for page in ("README.md", "README.zh-CN.md"))
+    block = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+    assert block.findall(chinese) == block.findall(english)
+    sections = [re.findall(r"^#+(?= )", block.sub("", text), re.MULTILINE) for text in (english, chinese)]
+    assert sections[0] == sections[1]
+    links = [
+        sorted(re.findall(r"\]\((?!README|#)([^)]+)\)", block.sub("", text))) for text in (english, chinese)
+    ]
+    assert links[0] == links[1]
+    rows = [len(re.findall(r"^\|", text, re.MULTILINE)) for text in (english, chinese)]
+    assert rows[0] == rows[1]
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    named = re.findall(r"(?:- |: )(\S+\.md)$", nav, re.MULTILINE)
+    written = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    made = {page for page in docs_site.OUTSIDE.values() if page.endswith(".md")}
+    assert sorted(named) == sorted(written | made | {docs_site.DAGS} | set(python_pages()))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built as ``make docs`` does; a warning, a dead link or a dead anchor ends the build."""
+    if importlib.util.find_spec("mkdocs") is None:
+        pytest.skip("the extra docs is not installed")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    build = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert build.returncode == 0, build.stderr
+    return folder
+
+
+def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
+    loads = re.compile(r"<(?:script|img|iframe|source|video)\b[^>]*\ssrc=[\"']?([^\"'\s>]+)")
+    links = re.compile(
+        r"<link\b(?=[^>]*rel=[\"']?(?:stylesheet|preconnect|icon|preload))[^>]*href=[\"']?([^\"'\s>]+)"
+    )
+    pages = list(site.rglob("*.html"))
+    assert pages
+    for page in pages:
+        text = page.read_text()
+        assert [at for at in loads.findall(text) + links.findall(text) if re.match(r"(https?:)?//", at)] == []
+
+
+def test_the_site_tells_every_argument_of_every_class() -> None:
+    for text in python_pages().values():
+        for told in text.split("\n## ")[1:]:
+            module, name = re.search(r"`from (\S+) import (\w+)`", told).groups()  # type: ignore[union-attr]
+            found = getattr(importlib.import_module(module), name)
+            arguments = set(inspect.signature(found.__init__).parameters) - {"self", "kwargs", "args"}
+            missing = {argument for argument in arguments if f"| `{argument}` |" not in told}
+            assert not missing, f"{name}: {missing}"
+
+
+def test_the_pages_of_the_api_name_the_operators() -> None:
+    typed = [getattr(kling, name) for name in kling.__all__]
+    assert {
+        one.kling_endpoint: one.__name__ for one in typed if getattr(one, "kling_endpoint", "")
+    } == OPERATORS
+    index = (ROOT / "docs/api/README.md").read_text()
+    for row in ENDPOINTS.values():
+        assert f"| `{row.name}` | `{operator_for(row)}` |" in index
+
+
+def test_links_in_code_stay_as_they_are_and_others_become_those_of_the_site() -> None:
+    text = "[a](../README.md#x) `[b](c.md)` [d](https://e.example/f.md) [g](../dags/) [h](#i)"
+    assert docs_site.with_links_of_the_site(text, "api/README.md".removeprefix("api/")) == (
+        "[a](index.md#x) `[b](c.md)` [d](https://e.example/f.md) [g](dags/index.md) [h](#i)"
+    )
+    assert docs_site.with_links_of_the_site("[a](docs/api/README.md)", "index.md") == "[a](api/README.md)"
 
 
 def test_every_link_to_a_file_leads_somewhere() -> None:

@@ -20,6 +20,8 @@ playwright = pytest.importorskip("playwright.sync_api", reason="run `make venv`"
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
 
 ROOT = Path(__file__).parent.parent.parent
+#: For a person to look at.
+SCREENSHOTS = Path(os.environ.get("SCREENSHOTS") or ROOT / ".airflow" / "screenshots")
 
 #: `vic` of team beta may see no DAG of team alpha, which all of these are.
 USERS = {"ada": "admin", "al": "viewer:alpha", "vic": "viewer:beta"}
@@ -172,9 +174,8 @@ class Viewer:
         return int(self.page.request.get(self._airflow.url + path).status)
 
     def photograph(self, name: str) -> None:
-        target = os.environ.get("KLING_SCREENSHOTS")
-        if target:
-            self.page.screenshot(path=Path(target) / f"{name}.png")
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
 
 DAGS = Path(__file__).parent.parent.parent / "dags"
 REMEMBERS = Version(airflow_package.__version__) >= Version("3.3")
+#: Airflow 3.0 starts a DAG that is scheduled on an alias, and does not tell it why.
+TELLS_EVENTS_OF_AN_ALIAS = Version(airflow_package.__version__) >= Version("3.1")
 HAS_OPENLINEAGE = importlib.util.find_spec("airflow.providers.openlineage") is not None
 
 #: Runs on what any store task of the deployment has stored.
@@ -111,6 +113,10 @@ def watchers(airflow: PrivateAirflow) -> int:
         return int(database.execute("select count(*) from trigger").fetchone()[0])
 
 
+def stored_in(folder: Path) -> list[Path]:
+    return list((folder / "videos" / "finished").glob("*.mp4"))
+
+
 def finish_one(kling: SimulatorServer) -> str:
     """Somebody's video is done."""
     (task,) = kling.crowd("text2video", [3600])
@@ -137,15 +143,14 @@ def test_a_video_that_finishes_starts_a_dag_which_stores_it_also_after_a_restart
     )  # what it told is kept by then
     airflow.restart("triggerer")
     second = finish_one(kling)
-    next_run(airflow, "kling_when_finished", 1)
+    airflow._wait("the second file", 120, lambda: len(stored_in(folder)) == 2)
     assert_told(airflow, [first, second])
-    assert len(list((folder / "videos" / "finished").glob("*.mp4"))) == 2
 
     switch(airflow, "kling_when_finished", paused=True)
     airflow._wait("the watcher to stop", 120, lambda: not watchers(airflow))
     third = finish_one(kling)
     switch(airflow, "kling_when_finished", paused=False)
-    next_run(airflow, "kling_when_finished", 2)
+    airflow._wait("the third file", 120, lambda: len(stored_in(folder)) == 3)
     assert_told(airflow, [first, second, third])
 
 
@@ -156,6 +161,9 @@ def test_what_is_stored_starts_a_dag_and_its_event_tells_all_of_it(
     run = airflow.wait_for_run("kling_one_step", run_id, 120)
     assert run["state"] == "success", airflow.explain("kling_one_step", run_id)
     (entry,) = airflow.xcom("kling_one_step", run_id, "store")
+    if not TELLS_EVENTS_OF_AN_ALIAS:
+        next_run(airflow, "index", 0)
+        return
     told: list[dict[str, Any]] = []
     told_by: list[list[dict[str, Any]]] = []
     while not any(one["uri"] == entry["uri"] for one in told):  # it runs for what others have stored, too

@@ -30,7 +30,7 @@ class ReleaseError(RuntimeError):
     """Nothing could be built; the message carries what was printed."""
 
 
-def _output(command: Sequence[str | Path], **options: str | Path | dict[str, str]) -> str:
+def _output(command: Sequence[str | Path], **options: str | Path | int | dict[str, str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
     if done.returncode:
         raise ReleaseError(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
@@ -63,7 +63,9 @@ def build(folder: Path, seconds: int) -> list[Path]:
             shutil.copyfile(ROOT / name, target)
             target.chmod(mode_of((ROOT / name).stat().st_mode))
         command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), scratch]
-        _output(command, env=environment, cwd=scratch)
+        _output(
+            command, env=environment, cwd=scratch, umask=0o022
+        )  # the wheel keeps the modes of what is written
     sdist, wheel = (next(folder.glob(kind)) for kind in ("*.tar.gz", "*.whl"))
     strip(sdist, seconds)
     return [sdist, wheel]

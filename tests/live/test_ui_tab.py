@@ -264,6 +264,22 @@ def test_pictures_and_sounds_are_shown_too(ada: Viewer) -> None:
     plays(ada.open("clips", "sound").locator("audio"))
 
 
+def test_it_is_dark_where_airflow_is_and_fits_a_narrow_screen(ada: Viewer) -> None:
+    for theme in ("dark", "light"):
+        ada.page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
+        tab = ada.open("lighthouse", "video")
+        tab.locator("video").wait_for()
+        is_dark = tab.locator("html").evaluate("page => page.classList.contains('dark')")
+        assert is_dark == (theme == "dark")
+        ada.photograph(f"tab {theme}")
+    for width in (900, 420):
+        ada.page.set_viewport_size({"width": width, "height": 1100})
+        wide = tab.locator("html").evaluate("page => page.scrollWidth - page.clientWidth")
+        assert wide <= 0
+        ada.photograph(f"tab {width}")
+    ada.page.set_viewport_size({"width": 1440, "height": 1100})
+
+
 def test_a_task_of_another_operator_has_one_neutral_line(ada: Viewer) -> None:
     tab = ada.open("lighthouse", "report")
     tab.get_by_text("This task made nothing with Kling.").wait_for()

@@ -130,8 +130,8 @@ class Row:
 def count(asked: Collection[str], paid: Mapping[str, str], stored: Collection[str], seconds: float) -> Row:
     """The accounts of a run in which nothing fails at Kling.
 
-    :param asked: the prompts or pictures, each of which is to become one video.
-    :param paid: the tasks that Kling charged for, each with what it was asked for.
+    :param asked: the pictures, each of which is to become one video.
+    :param paid: the tasks that Kling charged for, each with what tells its picture from the others.
     :param stored: the tasks whose video is stored and whole.
     """
     return Row(
@@ -160,7 +160,7 @@ def run_batch(airflow: Cluster, kling: SimulatorServer, names: Collection[str]) 
     for index in range(len(names)):
         for entry in airflow.xcom(BATCH, run_id, "clip.store", map_index=index):
             stored.append(videos.check(entry).path.name.partition("-")[0])
-    asked_for = {task.task_id: str(task.body["image"]) for task in kling.tasks}
+    asked_for = {task.task_id: str(task.external_task_id) for task in kling.tasks}  # one for each picture
     return count(
         names, {charge.task_id: asked_for[charge.task_id] for charge in kling.charges}, stored, seconds
     )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import configparser
+import json
+import re
+
 import pytest
+import yaml
 
 from scripts import chaos, cluster
 
@@ -26,6 +31,10 @@ def test_what_must_not_be_is_seen(paid: dict[str, str], stored: list[str], what:
     row = cluster.count(["a", "b"], paid, stored, 1)
     assert not row.is_good
     assert {"twice": row.twice, "lost": row.lost} == what
+
+
+def test_the_example_has_the_schedule_that_is_taken_out() -> None:
+    assert 'schedule="@daily"' in (chaos.ROOT / "dags" / f"{cluster.BATCH}.py").read_text()
 
 
 def test_all_of_it_runs_twice_where_it_can() -> None:
@@ -56,3 +65,25 @@ def test_every_worker_and_the_other_triggerer_die_once() -> None:
     assert set(deaths) == {*cluster.WORKERS, "triggerer-2"}
     assert deaths == cluster.more_deaths(plan)
     assert all(20 <= at <= 150 for (at,) in deaths.values())
+
+
+def test_the_page_names_the_settings_that_are_run() -> None:
+    page = (chaos.ROOT / "docs/distributed.md").read_text()
+    (ini,) = re.findall(r"^```ini\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    told = configparser.ConfigParser()
+    told.read_string(ini)
+    env = cluster.settings("postgresql+psycopg2://airflow@postgres/airflow", "redis://redis:6379/0")
+    for section, name in ((section, name) for section in told.sections() for name in told[section]):
+        assert env.get(f"AIRFLOW__{section}__{name}".upper()) == told[section][name], name
+
+
+def test_the_values_for_the_chart_are_those_of_the_proof() -> None:
+    page = (chaos.ROOT / "docs/distributed.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    values = yaml.safe_load(block)
+    recommended = {name.lower(): int(value) for name, value in chaos.AIRFLOW_SETTINGS.items()}
+    for section in ("scheduler", "triggerer"):
+        for name, value in values["config"][section].items():
+            assert name == "capacity" or recommended[f"airflow__{section}__{name}"] == value
+    (connection,) = yaml.safe_load(values["extraSecrets"]["kling"]["stringData"]).values()
+    assert json.loads(connection)["extra"]["triggerers"] == values["triggerer"]["replicas"]

@@ -126,7 +126,9 @@ def runs(airflow: AirflowWithLogin, kling: SimulatorServer) -> dict[str, str]:
     """One run of each DAG: `waiting` goes on for ever, one clip fails, the others are over."""
     kling.next_task("stuck", endpoint="text2video")
     runs = {"waiting": airflow.trigger("waiting")}
-    until(lambda: any(ti["state"] == "deferred" for ti in airflow.task_instances("waiting", runs["waiting"])))
+    until(
+        lambda: "deferred" in [ti["state"] for ti in airflow.task_instances("waiting", runs["waiting"])], 180
+    )
     kling.next_task("fail", endpoint="text2video")
     runs["clips"] = airflow.trigger("clips")
     assert airflow.wait_for_run("clips", runs["clips"], 240)["state"] == "failed"

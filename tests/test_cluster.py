@@ -73,8 +73,9 @@ def test_the_page_names_the_settings_that_are_run() -> None:
     told = configparser.ConfigParser()
     told.read_string(ini)
     env = cluster.settings("postgresql+psycopg2://airflow@postgres/airflow", "redis://redis:6379/0")
-    for section, name in ((section, name) for section in told.sections() for name in told[section]):
-        assert env.get(f"AIRFLOW__{section}__{name}".upper()) == told[section][name], name
+    for section in told.sections():
+        for name, value in told[section].items():
+            assert env.get(f"AIRFLOW__{section}__{name}".upper()) == value, name
 
 
 def test_the_values_for_the_chart_are_those_of_the_proof() -> None:

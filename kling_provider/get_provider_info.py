@@ -6,7 +6,10 @@ from typing import Any
 CONN_FIELDS: dict[str, dict[str, Any]] = {
     "gateway": {
         "label": "Gateway",
-        "description": "Whose API it is: the vendor's own, the reseller DMXAPI, or another with the same paths.",
+        "description": (
+            "official: Kling's own API, with a key of its console. dmxapi: the reseller DMXAPI, with a token of its "
+            "site. custom: another with the same paths; fill in the host."
+        ),
         "schema": {
             "type": ["string", "null"],
             "enum": ["official", "dmxapi", "custom"],
@@ -15,7 +18,10 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
     },
     "region": {
         "label": "Region",
-        "description": "Where the vendor's key was made. Keys work in one region only.",
+        "description": (
+            "Where the vendor's key was made: singapore (kling.ai) or beijing (klingai.com). A key works in one "
+            "region only; DMXAPI has none."
+        ),
         "schema": {"type": ["string", "null"], "enum": ["singapore", "beijing"], "default": "singapore"},
     },
     "namespace": {
@@ -25,7 +31,10 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
     },
     "media_roots": {
         "label": "Media roots",
-        "description": "Folders and URIs pictures may be read from, separated by commas. Empty: anywhere.",
+        "description": (
+            "Folders and URIs pictures may be read from, separated by commas, as in /srv/pictures, s3://bucket/in. "
+            "Empty: anywhere."
+        ),
         "schema": {"type": ["string", "null"]},
     },
     "result_hosts": {

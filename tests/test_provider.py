@@ -6,11 +6,15 @@ import importlib
 import json
 import subprocess
 import sys
+import types
 import warnings
 from importlib.metadata import distribution
+from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import BaseOperator, BaseSensorOperator
+from airflow.triggers.base import BaseTrigger
 
 import kling_provider
 from kling_provider.get_provider_info import CONN_FIELDS, get_provider_info
@@ -42,17 +46,59 @@ def test_reading_the_provider_info_imports_nothing_of_airflow() -> None:
     assert loaded == []
 
 
+def named_in(info: Any, key: str = "") -> list[tuple[str, str]]:
+    """Every module and class anywhere in the provider info, with the key it stands under."""
+    if isinstance(info, dict):
+        return [found for name, value in info.items() for found in named_in(value, name)]
+    if isinstance(info, list):
+        return [found for value in info for found in named_in(value, key)]
+    return [(key, info)] if str(info).startswith("kling_provider.") else []
+
+
 def test_every_module_and_class_it_names_can_be_imported() -> None:
-    info = get_provider_info()
-    for kind in ("hooks", "operators", "sensors", "triggers"):
-        for group in info[kind]:
-            for module in group["python-modules"]:
-                importlib.import_module(module)
-    for transfer in info["transfers"]:
-        importlib.import_module(transfer["python-module"])
-    for path in [*info["extra-links"], *[one["hook-class-name"] for one in info["connection-types"]]]:
-        module, _, name = path.rpartition(".")
-        assert hasattr(importlib.import_module(module), name)
+    named = named_in(get_provider_info())
+    assert {key for key, _ in named} == {
+        *("python-modules", "python-module", "extra-links", "hook-class-name", "class-name", "plugin-class")
+    }
+    for key, path in named:
+        module, _, name = (path, "", "") if key.startswith("python-module") else path.rpartition(".")
+        assert hasattr(importlib.import_module(module), name or "__name__"), path
+
+
+def test_it_names_every_module_in_which_airflow_looks_for_something() -> None:
+    listed = {path for key, path in named_in(get_provider_info()) if key.startswith("python-module")}
+    folder = Path(kling_provider.__file__).parent
+    for kind, base in {
+        "operators": BaseOperator,
+        "sensors": BaseSensorOperator,
+        "transfers": BaseOperator,
+        "triggers": BaseTrigger,
+    }.items():
+        for path in (folder / kind).glob("*.py"):
+            module = importlib.import_module(f"kling_provider.{kind}.{path.stem}")
+            own = {
+                name
+                for name, value in vars(module).items()
+                if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
+            } - {"KlingTypedOperator"}  # what the typed ones are derived from
+            modules = [importlib.import_module(one) for one in listed if f".{kind}." in one]
+            exported = {
+                name for one in modules for name in (*vars(one), *getattr(one, "__all__", ()))
+            }  # some are lazy
+            assert own <= exported, module.__name__
+
+
+def test_airflow_lists_what_there_is() -> None:
+    from airflow.providers_manager import ProvidersManager
+
+    manager, info = ProvidersManager(), get_provider_info()
+    assert set(info["extra-links"]) <= set(manager.extra_links_class_names)
+    assert {"kling"} <= set(manager.taskflow_decorators)
+    listed = {
+        told.trigger_class_name for told in manager.trigger if told.package_name == info["package-name"]
+    }
+    assert listed == set(info["triggers"][0]["python-modules"])
+    assert "kling_provider.plugins.kling.KlingPlugin" in {told.plugin_class for told in manager.plugins}
 
 
 def test_airflow_finds_hook_connection_type_and_form() -> None:
@@ -74,22 +120,24 @@ def test_the_form_offers_only_extras_that_are_read() -> None:
 
 
 def test_the_form_of_older_airflows_is_made_from_the_same_fields(monkeypatch: pytest.MonkeyPatch) -> None:
-    import types
-
-    for name, members in {
-        "flask_appbuilder": {},
-        "flask_appbuilder.fieldwidgets": {"BS3TextFieldWidget": lambda: "widget"},
-        "flask_babel": {"lazy_gettext": str},
-        "wtforms": {"StringField": lambda label, **rest: (label, rest)},
-    }.items():
-        module = types.ModuleType(name)
-        module.__dict__.update(members)
-        monkeypatch.setitem(sys.modules, name, module)
+    wtforms = types.ModuleType("wtforms")
+    validators = types.ModuleType("wtforms.validators")
+    wtforms.__dict__["StringField"] = lambda label, **rest: (label, rest)
+    validators.__dict__["any_of"] = list
+    monkeypatch.setitem(sys.modules, "wtforms", wtforms)
+    monkeypatch.setitem(sys.modules, "wtforms.validators", validators)
+    assert {"get_connection_form_widgets", "get_ui_field_behaviour"} <= set(vars(KlingHook))  # not inherited
     widgets = KlingHook.get_connection_form_widgets()
     assert list(widgets) == list(CONN_FIELDS)
     label, rest = widgets["gateway"]
     assert label == "Gateway"
-    assert rest["default"] == "official"
+    gateway = CONN_FIELDS["gateway"]
+    assert rest == {
+        "validators": [gateway["schema"]["enum"]],
+        "default": "official",
+        "description": gateway["description"],
+    }
+    assert KlingHook.get_ui_field_behaviour()["hidden_fields"] == ["schema", "port"]
     assert KlingHook.get_ui_field_behaviour()["relabeling"]["password"].startswith("API key")
 
 
@@ -165,7 +213,8 @@ def test_the_sync_and_the_async_hook_offer_the_same() -> None:
         public(KlingHook) - public(KlingAsyncHook),
         public(KlingAsyncHook) - public(KlingHook),
     )
-    assert only_sync == {"config", "get_conn"}
+    of_the_form = {"get_connection_form_widgets", "get_ui_field_behaviour"}
+    assert only_sync == {"config", "get_conn"} | of_the_form
     assert only_async == {"get_config", "close"}
 
 

@@ -64,32 +64,6 @@ class _KlingBase(BaseHook):
         self.attempts = attempts
         self._tokens: TokenSource | None = None
 
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Field names of the connection form (Airflow 3.0 and 3.1; later ones read the provider info)."""
-        from kling_provider.get_provider_info import UI_FIELD_BEHAVIOUR
-
-        return dict(UI_FIELD_BEHAVIOUR)
-
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Extra fields of the connection form (Airflow 3.0 and 3.1; later ones read the provider info)."""
-        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-        from flask_babel import lazy_gettext
-        from wtforms import StringField
-
-        from kling_provider.get_provider_info import CONN_FIELDS
-
-        return {
-            name: StringField(
-                lazy_gettext(field["label"]),
-                widget=BS3TextFieldWidget(),
-                default=field["schema"].get("default"),
-                description=field["description"],
-            )
-            for name, field in CONN_FIELDS.items()
-        }
-
     def _checked_config(self, conn: Any, extra: Mapping[str, Any]) -> KlingConfig:
         for message in unknown_extras(extra):
             self.log.warning("Connection %r: %s.", self.kling_conn_id, message)
@@ -130,6 +104,37 @@ class KlingHook(_KlingBase):
     :param kling_conn_id: Airflow connection of type ``kling``.
     :param attempts: how often a safe request (never a submit) is tried in all.
     """
+
+    # Airflow looks for these two in the class that the provider info names, not in what it is derived from.
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Field names of the connection form (Airflow 3.0 and 3.1; later ones read the provider info)."""
+        from kling_provider.get_provider_info import UI_FIELD_BEHAVIOUR
+
+        return {name.replace("-", "_"): told for name, told in UI_FIELD_BEHAVIOUR.items()}  # spelt so here
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Extra fields of the connection form (Airflow 3.0 and 3.1; later ones read the provider info).
+
+        Those versions need the package ``wtforms`` for any provider's fields; without it they show none, and the
+        extras go into the form's JSON.
+        """
+        from wtforms import StringField
+        from wtforms.validators import any_of
+
+        from kling_provider.get_provider_info import CONN_FIELDS
+
+        return {
+            name: StringField(
+                field["label"],
+                validators=[any_of(field["schema"]["enum"])] if "enum" in field["schema"] else [],
+                default=field["schema"].get("default"),
+                description=field["description"],
+            )
+            for name, field in CONN_FIELDS.items()
+        }
 
     @cached_property
     def config(self) -> KlingConfig:

@@ -10,6 +10,7 @@ import pytest
 from kling_provider.api.gateways import GATEWAYS
 from kling_provider.hooks import config as config_module
 from kling_provider.hooks.kling import KlingHook
+from kling_provider.simulator.server import SimulatorServer
 from tests.hooks.talking import Listener, free_port
 from tests.independent_server import IndependentKling
 
@@ -144,3 +145,38 @@ def test_a_missing_connection_is_explained_not_raised():
     works, text = KlingHook("kling_nowhere").test_connection()
     assert not works
     assert "no connection 'kling_nowhere'" in text
+
+
+def test_a_certificate_that_is_not_trusted_is_told_from_a_wrong_key(connect, open_hook):
+    with SimulatorServer(tls=True) as kling:
+        connect(kling.url, kling.api_key)
+        works, text = open_hook().test_connection()
+        assert not works
+        assert f"official at {kling.url} does not answer; check host, proxy and TLS" in text
+        assert "CERTIFICATE_VERIFY_FAILED" in text
+        assert kling.requests == []
+
+
+def test_a_gateway_of_ones_own_needs_a_host(connect, open_hook):
+    connect("", "key", gateway="custom")
+    works, text = open_hook().test_connection()
+    assert not works
+    assert "host" in text
+    assert "custom" in text
+
+
+def test_a_page_for_an_answer_to_the_gateways_question_is_no_answer(connect, open_hook):
+    page = b"<html>Welcome to nginx!</html>"
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(page), page)
+    with Listener(answer) as host:
+        connect(host.url, "sk-token", gateway="dmxapi")
+        works, text = open_hook().test_connection()
+    assert not works
+    assert f"dmxapi at {host.url} answers, but not like Kling" in text
+
+
+@pytest.mark.parametrize("gateway", ["official", "dmxapi"])
+def test_the_simulator_is_not_charged_for_a_test(kling_simulator, monkeypatch, open_hook, gateway):
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", kling_simulator.connection_json(gateway))
+    assert open_hook().test_connection()[0]
+    assert (kling_simulator.charges, kling_simulator.creates) == ([], [])

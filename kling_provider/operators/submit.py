@@ -419,11 +419,13 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         """Push its ids, say what it is, and give what a wait needs."""
         submitted_at = task.created_at or datetime.now(UTC)
         log.info(
-            "%s task %s of %s (model %s%s).",
+            "%s task %s of %s (model %s%s%s%s).",
             "Found" if adopted else "Submitted",
             task.task_id or "without an id",
             task.endpoint,
             prepared.model_name,
+            f", duration {prepared.body['duration']}" if prepared.body.get("duration") else "",
+            f", external_task_id {task.external_task_id}" if task.external_task_id else "",
             f", about {priced(prepared.estimated_units, task.endpoint)}" if prepared.estimated_units else "",
         )
         if adopted and self.on_clear == "resubmit":

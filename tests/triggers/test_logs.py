@@ -15,6 +15,7 @@ from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.api.pace import Durations
 from kling_provider.api.tasks import KlingTask
 from kling_provider.hooks.kling import KlingHook
+from kling_provider.operators.kling import KlingTextToVideoOperator
 from kling_provider.sensors.kling import KlingTaskSensor
 from kling_provider.simulator.server import SimulatorServer
 from kling_provider.triggers.watch import Watch
@@ -104,7 +105,20 @@ def test_a_worker_that_waits_tells_the_same(
         return [line for _, line in lines if line.startswith("Task ")]
 
     told = poke(first=True)
-    assert told and all(" now, [######....] 62 %, 62" in line for line in told)
+    assert told
+    assert all(" now, [######....] 62 %, 62" in line for line in told)
     assert len(told) <= 2  # submitted, processing
     if mode == "reschedule":  # nothing is new since ten seconds ago
         assert poke(first=False) == []
+
+
+def test_the_log_of_a_submit_says_what_was_sent(
+    kling_simulator: SimulatorServer, kling_connection: str, lines: Any
+) -> None:
+    operator = KlingTextToVideoOperator(task_id="video", prompt="a secret plan", duration="10")
+    task_id = operator.execute(context_of(operator))
+    (line,) = [line for _, line in lines if line.startswith("Submitted")]
+    assert line.startswith(f"Submitted task {task_id} of text2video (model kling-v2-6, duration 10, ")
+    assert "external_task_id af1-" in line
+    assert line.endswith("USD at list price).")
+    assert "secret" not in line

@@ -40,11 +40,8 @@ ui: $(VENV)/.demo ## The same Airflow, kept open in the browser until Ctrl-C
 test: $(VENV)/.dev ## All tests but the live ones, with coverage; ARGS=... goes to pytest
 	$(BIN)/python -m pytest -m "not live" -n 2 --dist loadgroup --cov --cov-report=term $(ARGS)
 
-# Nothing of Airflow is in these, so they say the same on every version of it.
-PURE := tests/api tests/simulator tests/triggers/test_lone_waits.py tests/test_benchmarks.py tests/test_throughput.py
-
-test-oldest: $(OLDEST)/.dev ## The same tests on the oldest Airflow that is supported (3.0.6), but those without Airflow
-	$(OLDEST)/bin/python -m pytest -m "not live" -n 2 --dist loadgroup $(addprefix --ignore=,$(PURE)) $(ARGS)
+test-oldest: $(OLDEST)/.dev ## The same tests on the oldest Airflow that is supported (3.0.6)
+	$(OLDEST)/bin/python -m pytest -m "not live" -n 2 --dist loadgroup $(ARGS)
 
 test-lowest: $(VENV)/.dev ## The same tests on the lowest versions that pyproject.toml allows
 	$(BIN)/python -m scripts.matrix --cells 'lowest-*'

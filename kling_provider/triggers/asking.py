@@ -21,10 +21,10 @@ from kling_provider.api.calls import Call
 from kling_provider.api.endpoints import Endpoint
 from kling_provider.api.errors import ApiFailure, Failure, Reaction
 from kling_provider.api.list_walk import ListWalk
-from kling_provider.api.polling import LONGEST_RETRY_AFTER_SECONDS
 from kling_provider.api.tasks import KlingTask
 from kling_provider.hooks.config import KlingConfig
 from kling_provider.hooks.kling import KlingAsyncHook
+from kling_provider.triggers.pacing import send_once, set_pace, wait_for_turn
 from kling_provider.triggers.routes import BatchRoute, ListRoute, Route
 from kling_provider.triggers.watch import DOUBTFUL_MISSES, MOST_MISSES, Watch
 
@@ -47,8 +47,6 @@ OUTAGE_AFTER = 4
 MOST_SINGLES = 64
 #: ... and no more than fit into so many seconds, because the other ways share the budget.
 SECONDS_OF_SINGLES = 15.0
-#: An answer that trickles in for longer is none.
-REQUEST_SECONDS = 120.0
 #: Seconds until a question for many is asked once more.
 SECOND_TRY_AFTER = 1.0
 #: While Kling gives no answer at all, one question is asked after so many seconds, doubling.
@@ -117,7 +115,7 @@ class Asking:
         :raises Exception: whatever a secrets backend raises.
         """
         config = await self._hook.get_config()
-        self.budget.per_second = config.requests_per_second / config.triggerers
+        set_pace(self.budget, config)
         return config
 
     async def read_anew(self) -> None:
@@ -336,30 +334,12 @@ class Asking:
         return await self._send_once(call, kind)
 
     async def _send_once(self, call: Call[T], kind: Kind) -> T:
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(self.budget.take(loop.time()))
-        while self.budget.is_paused(loop.time()):
-            await asyncio.sleep(self.budget.take(loop.time()))
+        await wait_for_turn(self.budget)
         async with self._at_once:
             stats.count("watcher.requests", kind=kind, conn_id=self._conn_id)
-            try:
-                async with asyncio.timeout(REQUEST_SECONDS):
-                    answer = await self._hook.send(call, attempts=1)
-            except TimeoutError:
-                text = f"no whole answer in {REQUEST_SECONDS:g} s"
-                raise ApiFailure(Failure(Reaction.SERVER, text, timed_out=True)) from None
-            except ApiFailure as error:
-                self._slow_down(error.failure, loop.time())
-                raise
-            self.budget.on_answer()
+            answer = await send_once(self._hook, self.budget, call)
             self.silence, self._quiet_seconds = None, 0.0
             return answer
-
-    def _slow_down(self, failure: Failure, now: float) -> None:
-        if failure.reaction is Reaction.RATE:
-            self.budget.slow_down(now)
-        if failure.retry_after is not None:
-            self.budget.pause(now + min(failure.retry_after, LONGEST_RETRY_AFTER_SECONDS))
 
     async def _tell(self, tasks: Mapping[str, KlingTask]) -> None:
         for number, (task_id, task) in enumerate(tasks.items(), 1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -10,18 +9,15 @@ from typing import TypeVar
 
 from kling_provider.api.calls import Call
 from kling_provider.api.endpoints import MAX_PAGE, Endpoint
-from kling_provider.api.errors import ApiFailure, Reaction
+from kling_provider.api.errors import ApiFailure
 from kling_provider.api.finished import FinishedTasks, PageOrder
-from kling_provider.api.polling import LONGEST_RETRY_AFTER_SECONDS
 from kling_provider.api.tasks import KlingTask
 from kling_provider.hooks.kling import KlingAsyncHook
+from kling_provider.triggers.pacing import send_once, set_pace, wait_for_turn
 from kling_provider.triggers.watcher import watcher_for
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-#: An answer that trickles in for longer is none.
-REQUEST_SECONDS = 120.0
 
 
 class FinishedReader:
@@ -85,23 +81,10 @@ class FinishedReader:
 
     async def _send(self, hook: KlingAsyncHook, call: Call[T]) -> T:
         """Send a question when the connection's pace lets it; those who wait for tasks ask at the same pace."""
-        config, budget = await hook.get_config(), watcher_for(self._conn_id).budget
-        budget.per_second = config.requests_per_second / config.triggerers
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(budget.take(loop.time()))
-        while budget.is_paused(loop.time()):
-            await asyncio.sleep(budget.take(loop.time()))
-        try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                answer = await hook.send(call, attempts=1)
-        except ApiFailure as error:
-            if error.failure.reaction is Reaction.RATE:
-                budget.slow_down(loop.time())
-            if error.failure.retry_after is not None:
-                budget.pause(loop.time() + min(error.failure.retry_after, LONGEST_RETRY_AFTER_SECONDS))
-            raise
-        budget.on_answer()
-        return answer
+        budget = watcher_for(self._conn_id).budget
+        set_pace(budget, await hook.get_config())
+        await wait_for_turn(budget)
+        return await send_once(hook, budget, call)
 
     def _on_trouble(self, name: str, error: Exception) -> None:
         """Say once what is wrong: Kling's request_id is another one each time."""

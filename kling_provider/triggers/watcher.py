@@ -143,10 +143,11 @@ class Watcher:
         soonest = self._soonest
         for watch in self._waits:  # of thousands, once a second
             smallest = min(smallest, watch.poke_interval)
+            if watch.is_asked or watch.is_over:
+                continue
             if watch.due_at <= now:
-                if not watch.is_asked and not watch.is_over:
-                    due.append(watch)
-            elif not watch.is_asked and not watch.is_over:
+                due.append(watch)
+            else:
                 soonest = min(soonest, watch.due_at)
                 if watch.earliest <= now:
                     early.append(watch)

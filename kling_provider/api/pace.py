@@ -225,17 +225,18 @@ def _curve(seconds: float, spread: float) -> tuple[Callable[[float], float], Cal
     ]
     (usual_weight, usual, usual_mean), (odd_weight, _, odd_mean) = parts
     log, erf, root = math.log, math.erf, math.sqrt(2)
+    usual_log = log(seconds)  # the smallest of numbers, divided by it, is 0, which has no logarithm
 
     def share(elapsed: float) -> float:
         if elapsed <= 0:
             return 0.0
-        away = log(elapsed / seconds) / root
+        away = (log(elapsed) - usual_log) / root
         return 0.5 * (1 + usual_weight * erf(away / usual) + odd_weight * erf(away / odd))
 
     def area(elapsed: float) -> float:
         if elapsed <= 0:
             return 0.0
-        away = log(elapsed / seconds) / root
+        away = (log(elapsed) - usual_log) / root
         near, far = away / usual, away / odd
         return 0.5 * (
             elapsed * (1 + usual_weight * erf(near) + odd_weight * erf(far))

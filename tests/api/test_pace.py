@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import mean
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kling_provider.api.endpoints import ENDPOINTS, endpoint_for
@@ -95,6 +95,7 @@ def test_asks_are_rare_early_dense_around_the_end_and_rarer_in_the_tail() -> Non
     elapsed=st.floats(0, 1e5),
     least=st.floats(0.05, 600),
 )
+@example(seconds=2.0, spread=1.0, elapsed=5e-324, least=1.0)
 def test_a_gap_is_never_shorter_than_asked_nor_without_end(
     seconds: float, spread: float, elapsed: float, least: float
 ) -> None:

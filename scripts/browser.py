@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scripts.debian import install
 from scripts.private_airflow import COMPONENTS, PrivateAirflow
 
 if TYPE_CHECKING:
@@ -128,9 +127,8 @@ def find_chromium() -> str:
     """
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
-    if not found and os.getuid() == 0 and shutil.which("apt-get"):
-        for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-            subprocess.run(["apt-get", "-q", *command], check=False, capture_output=True)
+    if not found:
+        install("chromium")
         found = shutil.which("chromium")
     if not found:
         raise BrowserMissing("There is no Chromium: install the package `chromium`.")

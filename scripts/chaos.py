@@ -28,7 +28,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -454,6 +454,20 @@ def run(
             return Chaos(plan, gateway, folder, kling, airflow).run(most_seconds)
 
 
+def conclude(folder: Path, violations: Sequence[str], *, keep: bool) -> int:
+    """Tell what did not hold, and leave the folder only to who has to look into it; returns the exit code.
+
+    :param keep: leave it in any case.
+    """
+    for violation in violations:
+        print(f"VIOLATION: {violation}")
+    if violations or keep:
+        print(f"Logs, plan and videos are in {folder}.")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 1 if violations else 0
+
+
 def main() -> int:
     """Run it and tell what it came to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -476,13 +490,7 @@ def main() -> int:
     print(accounts)
     idle = [what for point in POINTS if not accounts.done[what := f"killed {point.replace('_', ' ')}"]]
     violations = accounts.violations(told.gateway) + [f"nobody was {what}" for what in idle]
-    for violation in violations:
-        print(f"VIOLATION: {violation}")
-    if violations or told.keep:
-        print(f"Logs, plan and videos are in {folder}.")
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 1 if violations else 0
+    return conclude(folder, violations, keep=told.keep)
 
 
 if __name__ == "__main__":

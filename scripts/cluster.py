@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import random
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -270,13 +269,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="kling-cluster-"))
     rows, violations = run(folder, batch=told.videos, chaos_videos=told.chaos, seed=told.seed)
     print("", HEAD, re.sub(r"[^|]+", "---", HEAD), *rows, "", sep="\n")
-    for violation in violations:
-        print(f"VIOLATION: {violation}")
-    if violations or told.keep:
-        print(f"Logs, plan and videos are in {folder}.")
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 1 if violations else 0
+    return chaos.conclude(folder, violations, keep=told.keep)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from scripts.debian import install
 from scripts.private_airflow import free_port
 from scripts.processes import Programs, tail
 
@@ -104,10 +105,8 @@ def find_binaries() -> Path:
         found = versions[-1] if versions else shutil.which("initdb")
         if found:
             return Path(found).resolve().parent
-        if attempt == 0 and os.geteuid() == 0 and shutil.which("apt-get"):
-            quiet = {"stdout": subprocess.DEVNULL, "env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}}
-            subprocess.run(["apt-get", "update", "-qq"], check=False, **quiet)  # type: ignore[call-overload]
-            subprocess.run(["apt-get", "install", "-y", "-qq", "postgresql"], check=False, **quiet)  # type: ignore[call-overload]
+        if attempt == 0:
+            install("postgresql")
     raise PostgresError(
         "There is no PostgreSQL server here. Install it (Debian, Ubuntu: apt install postgresql)."
     )

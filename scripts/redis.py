@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from scripts.debian import install
 from scripts.private_airflow import free_port
 from scripts.processes import Programs, tail
 
@@ -65,11 +65,8 @@ def find_server() -> str:
 
     :raises RedisError: with what to install.
     """
-    if not shutil.which("redis-server") and os.geteuid() == 0 and shutil.which("apt-get"):
-        # without the run level, the package would start a server of its own
-        env = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        for command in (["update", "-qq"], ["install", "-y", "-qq", "redis-server"]):
-            subprocess.run(["apt-get", *command], check=False, stdout=subprocess.DEVNULL, env=env)
+    if not shutil.which("redis-server"):
+        install("redis-server")
     if found := shutil.which("redis-server"):
         return found
     raise RedisError("There is no Redis server here. Install it (Debian, Ubuntu: apt install redis-server).")

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import airflow as airflow_package
 import pytest
@@ -82,6 +82,14 @@ def choose(page: Page, form: Locator, field: str, value: str) -> None:
     assert hidden.input_value() == value
 
 
+def press_test(page: Page, conn_id: str) -> dict[str, Any]:
+    """Press the button of a saved connection; gives the answer to what the browser asks then."""
+    row = page.get_by_role("row").filter(has_text=conn_id)
+    with page.expect_response(lambda answer: answer.url.endswith("/connections/test")) as tested:
+        row.get_by_role("button", name="Test Connection").click()
+    return tested.value.json()
+
+
 def test_the_form_explains_itself_and_a_saved_connection_is_tried(page: Page, kling: SimulatorServer) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     form = form_of_a_new_one(page, "kling_dmxapi")
@@ -104,10 +112,7 @@ def test_the_form_explains_itself_and_a_saved_connection_is_tried(page: Page, kl
     form.get_by_role("button", name="Save").click()
     form.wait_for(state="detached")
 
-    row = page.get_by_role("row").filter(has_text="kling_dmxapi")
-    with page.expect_response(lambda answer: answer.url.endswith("/connections/test")) as tested:
-        row.get_by_role("button", name="Test Connection").click()
-    told = tested.value.json()
+    told = press_test(page, "kling_dmxapi")
     assert told == {"status": True, "message": f"Kling answers (dmxapi at {kling.url})."}
     page.screenshot(path=SCREENSHOTS / "connection_tested.png")
     assert kling.charges == []
@@ -119,9 +124,6 @@ def test_the_test_button_says_what_is_wrong(page: Page, kling: SimulatorServer) 
     form.locator("input[name=password]").fill("a-wrong-key")
     form.get_by_role("button", name="Save").click()
     form.wait_for(state="detached")
-    row = page.get_by_role("row").filter(has_text="kling_wrong")
-    with page.expect_response(lambda answer: answer.url.endswith("/connections/test")) as tested:
-        row.get_by_role("button", name="Test Connection").click()
-    told = tested.value.json()
+    told = press_test(page, "kling_wrong")
     assert not told["status"]
     assert told["message"].startswith("The key is wrong: ")

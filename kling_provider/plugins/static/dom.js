@@ -75,3 +75,8 @@ export function copyable(text, label) {
 }
 
 export const chip = (text, kind = "") => el("span", { class: `chip ${kind}` }, text);
+
+// After a while, and only once somebody looks at the page again.
+export function later(action, ms) {
+  setTimeout(() => (document.hidden ? document.addEventListener("visibilitychange", action, { once: true }) : action()), ms);
+}

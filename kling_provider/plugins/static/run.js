@@ -1,7 +1,7 @@
 // The tab of a DAG run: all it made.
 
 import { followTheme, getFacts, getFailure, getTaskInstances, pageAddress } from "./airflow.js";
-import { duration, el } from "./dom.js";
+import { duration, el, later } from "./dom.js";
 import { nothing, player } from "./media.js";
 import { mayPass, money, refusal, stateChip, units } from "./parts.js";
 import { FINISHED, isFailed, isKling, isOver, label, readWorks } from "./reading.js";
@@ -40,12 +40,13 @@ async function look() {
     page.replaceChildren(refusal(error));
     again = mayPass(error);
   }
-  if (again) setTimeout(() => (document.hidden ? document.addEventListener("visibilitychange", look, { once: true }) : look()), LOOK_AGAIN_MS);
+  if (again) later(look, LOOK_AGAIN_MS);
 }
 
 // What belongs together has one map index: submit, wait and store of one picture. Those without are one by one.
 function groupsOf(tis) {
-  const byIndex = Map.groupBy ? Map.groupBy(tis, (ti) => ti.map_index) : groupBy(tis);
+  const byIndex = new Map();
+  for (const ti of tis) byIndex.set(ti.map_index, [...(byIndex.get(ti.map_index) ?? []), ti]);
   return [...byIndex].sort(([a], [b]) => a - b).map(([index, members]) => ({
     index,
     tis: members,
@@ -53,12 +54,6 @@ function groupsOf(tis) {
     busy: members.some((ti) => !isOver(ti)),
     state: JSON.stringify(members.map((ti) => [ti.task_id, ti.state, ti.try_number])),
   }));
-}
-
-function groupBy(tis) {
-  const found = new Map();
-  for (const ti of tis) found.set(ti.map_index, [...(found.get(ti.map_index) ?? []), ti]);
-  return found;
 }
 
 const matches = (group) => ({ all: true, failed: group.failed, busy: group.busy, done: group.tis.some((ti) => ti.state === "success") })[filter];

@@ -1,7 +1,7 @@
 // The tab of a task instance.
 
 import { asked, askedAddress, followTheme, getFacts, getTaskInstance, pageAddress } from "./airflow.js";
-import { chip, copyable, duration, el, mediaAddress, when, seconds } from "./dom.js";
+import { chip, copyable, duration, el, later, mediaAddress, when, seconds } from "./dom.js";
 import { nothing, origin, player } from "./media.js";
 import { card, mayPass, money, refusal, stateChip, units } from "./parts.js";
 import { concernsKling, failureOf, isOver, label, readWork } from "./reading.js";
@@ -33,7 +33,7 @@ async function look() {
     again = mayPass(error) || error.status === 404;
     shown = "";
   }
-  if (again) setTimeout(() => (document.hidden ? document.addEventListener("visibilitychange", look, { once: true }) : look()), LOOK_AGAIN_MS);
+  if (again) later(look, LOOK_AGAIN_MS);
 }
 
 // Anew only if something has changed: a video that plays goes on playing.

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,16 @@ from kling_provider.api.price_list import USD_PER_VIDEO_UNIT
 from kling_provider.api.pricing import usd_of
 from kling_provider.plugins.kling import Receive, Scope, Send
 from kling_provider.plugins.manifests import asked_uri, stored_uri
+from kling_provider.plugins.pages import PAGES, answer_with
 from kling_provider.plugins.previews import NotShown, Root, open_stored, read_roots
 
 log = logging.getLogger(__name__)
 
 _STATIC = Path(__file__).parent / "static"
-#: Plain http only to the viewer's own machine, where the simulator lives.
-_MEDIA = "https: http://127.0.0.1:* http://localhost:*"
+#: Of all answers; a page may do a little more, by headers of its own.
 _HEADERS = {
     "Content-Security-Policy": (
-        f"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' {_MEDIA}; "
-        f"media-src 'self' {_MEDIA}; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -78,6 +78,8 @@ def make_app() -> FastAPI:
     app = FastAPI(title="Kling", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(router)
     app.add_api_route("/facts.json", _facts, methods=["GET", "HEAD"])
+    for page, script in PAGES.items():
+        app.add_api_route(f"/{page}", partial(answer_with, script), methods=["GET", "HEAD"])
     app.mount("/", StaticFiles(directory=_STATIC))
     app.add_middleware(_SafeHeaders)
     return app
@@ -138,7 +140,6 @@ def _answer(request: Request, uri: str | None) -> Response:
         "Cache-Control": "private, no-store",  # rights end
         "Content-Disposition": "inline",
         "Content-Encoding": "identity",  # else some Airflow compresses it, and no range fits
-        "Content-Security-Policy": "default-src 'none'; sandbox",
     }
     status, start, end = _part(request.headers.get("range"), file.size)
     if status == 416:

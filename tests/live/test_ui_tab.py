@@ -160,8 +160,24 @@ class Viewer:
         self.page.set_default_timeout(90_000)
         self.dialogs: list[str] = []
         self.page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+        #: What the browser reports of our pages: an error of a script, or what the policy has stopped.
+        self.complaints: list[str] = []
+        self.page.on("console", self._note)
+        self.page.on(
+            "pageerror", lambda error: "/kling/" in (error.stack or "") and self.complaints.append(str(error))
+        )
         self._airflow, self._runs = airflow, runs
         log_in(self.page, airflow, user)
+
+    def _note(self, message: playwright.ConsoleMessage) -> None:
+        is_ours = "/kling/" in message.location["url"] or "Content Security Policy" in message.text
+        if message.type == "error" and is_ours:
+            self.complaints.append(f"{message.text} ({message.location['url']})")
+
+    def look_at_complaints(self) -> list[str]:
+        """What the browser complained of since the last look."""
+        complaints, self.complaints = self.complaints, []
+        return complaints
 
     def address(self, dag_id: str, task: str | None = None) -> str:
         run = f"{self._airflow.url}/dags/{dag_id}/runs/{quote(self._runs[dag_id], safe='')}"
@@ -181,8 +197,15 @@ class Viewer:
 
 
 @pytest.fixture(scope="module")
-def ada(browser: playwright.Browser, airflow: AirflowWithLogin, runs: dict[str, str]) -> Viewer:
+def ada_logged_in(browser: playwright.Browser, airflow: AirflowWithLogin, runs: dict[str, str]) -> Viewer:
     return Viewer(browser, airflow, runs, "ada")
+
+
+@pytest.fixture
+def ada(ada_logged_in: Viewer) -> Iterator[Viewer]:
+    """She sees everything, and her browser has nothing to complain about that a test has not looked at."""
+    yield ada_logged_in
+    assert ada_logged_in.look_at_complaints() == []
 
 
 def plays(video: playwright.Locator) -> None:
@@ -227,6 +250,31 @@ def test_what_is_written_in_a_prompt_stays_text(ada: Viewer) -> None:
     assert "<script>alert(2)</script>" in tab.locator(".prompt").inner_text()
     assert tab.locator(".prompt img, .prompt script").count() == 0
     assert ada.dialogs == []
+
+
+def test_a_script_or_a_style_that_gets_onto_a_page_is_stopped(ada: Viewer) -> None:
+    tab = ada.open("unstored", "submit")
+    tab.locator("video").wait_for()
+    ran = tab.locator("main").evaluate(
+        """(main) => new Promise((done) => {
+            const loaded = [];
+            const parts = ["inline", "own", "style"].map((kind) => {
+                const part = document.createElement(kind === "style" ? "style" : "script");
+                if (kind === "own") part.src = "dom.js?again";
+                else part.textContent = kind === "style" ? "main { color: rgb(1, 2, 3) }" : "window.itRan = true";
+                part.addEventListener("load", () => loaded.push(kind));
+                return part;
+            });
+            parts[1].addEventListener("error", () => done([loaded, window.itRan, getComputedStyle(main).color]));
+            main.append(parts[0], parts[2], parts[1]);
+        })"""
+    )
+    assert ran[0] == []
+    assert ran[1] is None
+    assert ran[2] != "rgb(1, 2, 3)"
+    complaints = ada.look_at_complaints()
+    assert len(complaints) == 3
+    assert all("Content Security Policy" in complaint for complaint in complaints)
 
 
 def test_a_task_that_waits_shows_how_long_it_takes(ada: Viewer) -> None:
@@ -300,6 +348,7 @@ def test_a_forged_result_is_harmless(ada: Viewer, runs: dict[str, str]) -> None:
         404
     ] * 4
     assert ada.dialogs == []
+    assert all("404 (Not Found)" in complaint for complaint in ada.look_at_complaints())
 
 
 def test_a_viewer_of_the_team_sees_it_and_one_of_another_team_gets_nothing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,72 @@ def test_without_roots_no_stored_file_is_given(client: TestClient, monkeypatch: 
         monkeypatch.setenv("AIRFLOW__KLING__PREVIEW_ROOTS", setting)
         assert client.get(FILE).status_code == 404
         assert client.get("/facts.json").json()["previews"] is False
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    yield f"http://127.0.0.1:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def in_bucket(s3: str, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Tasks whose files lie in a bucket, which is read with the connection `reader`; gives their address."""
+    import boto3
+
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
+    extra = {"region_name": "us-east-1", "endpoint_url": s3}
+    fields = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_READER", json.dumps(fields))
+    bucket = boto3.resource("s3", endpoint_url=s3, **keys).Bucket(f"films-{time.time_ns()}")
+    bucket.create()
+    bucket.put_object(Key="videos/2026/a b+c.mp4", Body=MP4)
+    bucket.put_object(Key="videos/page.mp4", Body=b"<html>")
+    bucket.put_object(Key="other/a.mp4", Body=MP4)
+    uris = ["2026/a b+c.mp4", "page.mp4", "missing.mp4", "../other/a.mp4", "", "2026"]
+    manifest = [{"uri": f"s3://{bucket.name}/videos/{name}"} for name in uris]
+    manifest.append({"uri": f"s3://{bucket.name}/other/a.mp4"})
+    manifest.append({"uri": f"s3://no_such_connection@{bucket.name}/videos/2026/a b+c.mp4"})
+    with manifests.create_session() as session:
+        session.add(
+            XComModel(
+                dag_run_id=90, dag_id="mine", run_id=RUN, task_id="to_s3", map_index=-1,
+                key="return_value", value=manifest,
+            )
+        )  # fmt: skip
+        session.commit()
+    monkeypatch.setenv("AIRFLOW__KLING__PREVIEW_ROOTS", f"/srv/videos, s3://reader@{bucket.name}/videos")
+    return f"/stored/mine/{RUN}/to_s3/-1"
+
+
+@pytest.mark.parametrize("number", [0, 7])
+def test_a_file_in_a_bucket_is_given_with_the_connection_of_its_root(
+    number: int, client: TestClient, in_bucket: str
+) -> None:
+    whole = client.get(f"{in_bucket}/{number}")
+    assert (whole.status_code, whole.headers["content-type"]) == (200, "video/mp4")
+    assert whole.content == MP4
+    assert client.head(f"{in_bucket}/{number}").headers["content-length"] == str(len(MP4))
+
+
+@pytest.mark.parametrize(("asked", "start", "end"), [("0-99", 0, 100), ("700000-", 700000, len(MP4))])
+def test_a_player_may_ask_for_a_part_of_a_file_in_a_bucket(
+    asked: str, start: int, end: int, client: TestClient, in_bucket: str
+) -> None:
+    part = client.get(f"{in_bucket}/0", headers={"Range": f"bytes={asked}"})
+    assert (part.status_code, part.content) == (206, MP4[start:end])
+    assert part.headers["content-range"] == f"bytes {start}-{end - 1}/{len(MP4)}"
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6])
+def test_nothing_else_of_a_bucket_is_given(number: int, client: TestClient, in_bucket: str) -> None:
+    answer = client.get(f"{in_bucket}/{number}")
+    assert (answer.status_code, answer.content) == (404, b"")
 
 
 @pytest.mark.parametrize("field", ["image", "image_list.0.image", "as_text.image"])

@@ -9,7 +9,10 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,8 +25,10 @@ from airflow.sdk import DAG
 from kling_provider import exceptions
 from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.api.errors import KLING_CODES, Reaction
+from kling_provider.api.progress import Story
 from kling_provider.api.reference.operators import OPERATORS, operator_for
-from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.api.tasks import KlingTask
+from kling_provider.exceptions import KlingBadRequestError, KlingError
 from kling_provider.hooks import config
 from kling_provider.operators import kling
 from kling_provider.operators.kling import (
@@ -41,10 +46,40 @@ PAGES = [
     "README.md",
     "README.zh-CN.md",
     "CONTRIBUTING.md",
-    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
 ]
 PYTHON_BLOCKS = 10
 FAMILIES = "docs/families.md"
+FAMILY_PAGES = [page for page in PAGES if page.startswith("docs/families/")]
+#: What each of them says, in this order.
+FAMILY_SECTIONS = [
+    "When to take it",
+    "A DAG",
+    "What matters",
+    "What it costs",
+    "What goes wrong",
+    "What comes next",
+]
+#: Where the sections were when all families were on one page: links to them are out in the world.
+OLD_ADDRESSES = [
+    "video",
+    "several-pictures-in-one-video",
+    "omni-references-and-edits",
+    "motion",
+    "make-a-video-longer",
+    "effects",
+    "avatar",
+    "lip-sync",
+    "change-something-in-a-video",
+    "sound",
+    "speech",
+    "pictures",
+    "try-on",
+    "elements-and-voices-of-your-own",
+    "read-presets-account-and-lists",
+    "the-new-dialect",
+    "what-this-version-does-not-know",
+]
 FILM = "docs/recipes.md"
 #: What it asks for is in nobody's tables, the simulator's neither.
 NOT_AT_THE_SIMULATOR = "newer_than_this_version"
@@ -111,7 +146,7 @@ def run_in_order(dag: Any, folder: Path) -> dict[str, Any]:
 
 def dags_of_the_families() -> list[Any]:
     found = []
-    for block in blocks(FAMILIES, "python"):
+    for block in (block for page in FAMILY_PAGES for block in blocks(page, "python")):
         names: dict[str, Any] = {"__name__": "block"}
         exec(compile(block, "block", "exec"), names)
         found += [value for value in names.values() if isinstance(value, DAG)]
@@ -120,14 +155,29 @@ def dags_of_the_families() -> list[Any]:
 
 def test_every_operator_is_shown_or_told_of() -> None:
     dags = dags_of_the_families()
-    assert len(dags) == len(blocks(FAMILIES, "python"))
+    assert len(dags) == sum(len(blocks(page, "python")) for page in FAMILY_PAGES)
+    assert len({dag.dag_id for dag in dags}) == len(dags)
     shown = {type(task).__name__ for dag in dags for task in dag.tasks}
-    told = {name for name in kling.__all__ if f"`{name}`" in (ROOT / FAMILIES).read_text()}
-    assert set(kling.__all__) <= shown | told
+    pages = "".join((ROOT / page).read_text() for page in FAMILY_PAGES)
+    assert set(kling.__all__) <= shown | {name for name in kling.__all__ if f"`{name}`" in pages}
+    table = (ROOT / FAMILIES).read_text()
+    assert {name for name in kling.__all__ if f"`{name}`" not in table} == set()
     # Five of the selections are a word in the README.
     assert set(kling.__all__) - {
         name for name in kling.__all__ if f"`{name}" in (ROOT / "README.md").read_text()
     } == {name for name in kling.__all__ if "Selection" in name}
+
+
+@pytest.mark.parametrize("page", FAMILY_PAGES)
+def test_every_family_has_a_how_to_and_a_row_in_the_table(page: str) -> None:
+    assert re.findall("^## (.*)$", (ROOT / page).read_text(), re.MULTILINE) == FAMILY_SECTIONS
+    assert blocks(page, "python")
+    assert f"({page.removeprefix('docs/')})" in (ROOT / FAMILIES).read_text()
+
+
+def test_what_was_on_one_page_is_found_at_its_old_address() -> None:
+    text = (ROOT / FAMILIES).read_text()
+    assert [anchor for anchor in OLD_ADDRESSES if f'<a id="{anchor}"></a>' not in text] == []
 
 
 @pytest.mark.parametrize("dag", dags_of_the_families(), ids=lambda dag: dag.dag_id)
@@ -179,28 +229,195 @@ def test_the_script_of_the_migration_runs(
     assert requests.get(url, timeout=10).content[4:8] == b"ftyp"
 
 
-def test_the_messages_of_the_docs_are_those_of_the_provider(tmp_path: Path, kling_connection: str) -> None:
+def test_the_messages_of_the_docs_are_those_of_the_provider(
+    tmp_path: Path, kling_connection: str, kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from PIL import Image
 
     Image.new("RGB", (200, 120)).save(tmp_path / "icon.png")
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_PAIR", kling_simulator.connection_json(auth="pair"))
+    for page in [FAMILIES, *FAMILY_PAGES]:
+        said = []
+        for mistake in mistakes(str(tmp_path)).get(Path(page).stem, []):
+            with pytest.raises(KlingBadRequestError) as error:
+                run(mistake)
+            said.append(str(error.value).replace(f"{tmp_path}/", ""))
+        assert [" ".join(block.split()) for block in blocks(page, "text")] == said, page
+    assert kling_simulator.creates == []
+
+
+def run(written: Callable[[], Any]) -> None:
+    """Parse and run a task."""
+    operator = written()
+    operator.execute(context_of(operator))
+
+
+def mistakes(folder: str) -> dict[str, list[Callable[[], Any]]]:
+    """Of each page, what somebody has written to see its messages."""
+    url = "https://images.example.com/a.jpg"
+    video = "https://videos.example.com/dance.mp4"
+    frames = {"image": url, "image_tail": url}
+    references = [{"image_url": url}]
+    edited = [{"video_url": "s3://bucket/a.mp4"}]
+    piece = {
+        "face_id": "0",
+        "audio_id": "1",
+        "sound_start_time": 0,
+        "sound_end_time": 1500,
+        "sound_insert_time": 0,
+    }
+    squish = partial(kling.KlingEffectsOperator, task_id="squish", effect_scene="squish")
+    dance = partial(KlingMotionControlOperator, task_id="dance", image_url=url, mode="std")
+    kite = partial(KlingTextToVideoOperator, task_id="words", prompt="A kite.", dialect="new")
+    return {
+        "families": [
+            lambda: KlingTextToVideoOperator(
+                task_id="video", prompt="a boat", model_name="kling-v2-6", duration="8"
+            ),
+            lambda: dance(image_url="robot.png", video_url="/data/dance.mp4", character_orientation="video"),
+            lambda: KlingImageToVideoOperator(task_id="video", image=f"{folder}/icon.png"),
+        ],
+        "video": [
+            lambda: KlingTextToVideoOperator(task_id="video", prompt="A storm at sea.", sound="on"),
+            lambda: KlingImageToVideoOperator(task_id="video", mode="pro", sound="on", **frames),
+        ],
+        "omni": [
+            lambda: kling.KlingOmniVideoOperator(
+                task_id="video",
+                prompt="<<<image_1>>> meets <<<image_2>>>.",
+                image_list=references,
+                aspect_ratio="16:9",
+            ),
+            lambda: kling.KlingOmniVideoOperator(
+                task_id="video", prompt="<<<image_1>>> runs.", image_list=references
+            ),
+            lambda: kling.KlingOmniVideoOperator(
+                task_id="edit", prompt="Let it snow in <<<video_1>>>.", video_list=edited
+            ),
+        ],
+        "motion": [
+            lambda: dance(video_url=video, character_orientation="video", max_units=10),
+            lambda: dance(video_url=video),
+        ],
+        "extend": [
+            lambda: kling.KlingVideoExtendOperator(
+                task_id="longer", video_id="https://videos.example.com/train.mp4"
+            )
+        ],
+        "effects": [
+            lambda: squish(effect_scene="hug", input={"image": url}),
+            lambda: squish(input={"image": url}, max_units=5),
+            lambda: squish(input={"image": url, "duration": "10"}),
+        ],
+        "avatar": [
+            lambda: kling.KlingAvatarOperator(task_id="avatar", image=url, audio_id="1", max_units=10),
+            lambda: kling.KlingAvatarOperator(
+                task_id="avatar", image=url, audio_id="1", sound_file="https://s.example/a.mp3"
+            ),
+        ],
+        "lip-sync": [
+            lambda: kling.KlingAdvancedLipSyncOperator(task_id="spoken", session_id="1", face_choose=[piece])
+        ],
+        "multi-elements": [
+            lambda: kling.KlingAddSelectionOperator(
+                task_id="mark", session_id="1", frame_index=0, points=[{"x": 640, "y": 360}]
+            ),
+            lambda: kling.KlingMultiElementsOperator(
+                task_id="swapped", session_id="1", edit_mode="swap", prompt="A dog."
+            ),
+        ],
+        "sound": [
+            lambda: kling.KlingTextToAudioOperator(task_id="waves", prompt="Waves.", duration=12),
+            lambda: kling.KlingVideoToAudioOperator(task_id="heard", sound_effect_prompt="rain"),
+        ],
+        "speech": [lambda: kling.KlingTextToSpeechOperator(task_id="speech", text="Hello", voice_id="1")],
+        "pictures": [
+            lambda: kling.KlingImageOperator(
+                task_id="house", prompt="a house", image=url, negative_prompt="rain"
+            ),
+            lambda: kling.KlingImageExpandOperator(
+                task_id="wider",
+                image=url,
+                **{f"{side}_expansion_ratio": 1 for side in ("up", "down", "left", "right")},
+            ),
+        ],
+        "try-on": [
+            lambda: kling.KlingVirtualTryOnOperator(task_id="try_on", human_image=url),
+            lambda: kling.KlingVirtualTryOnOperator(
+                task_id="try_on",
+                human_image="data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAA",
+                cloth_image=url,
+            ),
+        ],
+        "elements": [
+            lambda: kling.KlingCustomElementOperator(
+                task_id="element",
+                element_name="Robbie",
+                element_description="a robot",
+                reference_type="image_refer",
+            ),
+            lambda: kling.KlingCustomVoiceOperator(
+                task_id="voice", voice_name="Ana", voice_url="/data/ana.mp3"
+            ),
+        ],
+        "reading": [
+            lambda: kling.KlingReadOperator(
+                task_id="videos", endpoint="image2video", request={"pageSize": 1000}
+            ),
+            lambda: kling.KlingReadOperator(task_id="said", endpoint="tts"),
+        ],
+        "new-dialect": [
+            lambda: kite(model_name="kling-v3", negative_prompt="rain"),
+            lambda: kite(model_name="kling-v3", kling_conn_id="kling_pair"),
+        ],
+        "newer": [
+            lambda: kling.KlingSubmitOperator(
+                task_id="field", endpoint="text2video", request={"prompt": "a boat", "wheather": "stormy"}
+            ),
+            lambda: kling.KlingSubmitOperator(
+                task_id="field", endpoint="text2vidoe", request={"prompt": "a boat"}
+            ),
+        ],
+    }
+
+
+def without_ids(text: str) -> str:
+    """A message without what is another one in each run."""
+    return re.sub(r"(?<=external_task_id )\S+?(?=[),])|(?<=request_id )[-\w]+|\b86\d{16}\b", "-", text)
+
+
+def test_the_log_of_a_wait_is_what_is_logged() -> None:
+    log = "".join(blocks("docs/waiting.md", "text"))
+    task_id = "860000000028224082"
+    task = KlingTask.from_dict({"task_id": task_id, "endpoint": "image2video", "status": "submitted"})
+    processing = [("processing", at) for at in (21.8, 104.9, 131.9, 165.2)]
+    story = Story()
+    told = [
+        story.next_line(replace(task, status=status), at, 164)
+        for status, at in [("submitted", 11.9), *processing, ("succeed", 179.9)]
+    ]
+    assert re.findall(rf"INFO (Task {task_id}: .*)", log) == told
+
+
+def test_what_a_failed_task_says_is_what_it_says(
+    kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = "https://images.example.com/lighthouse.jpg"
+    video = partial(KlingImageToVideoOperator, task_id="submit", image=picture, deferrable=False)
+    wrong = json.loads(kling_simulator.connection_json()) | {"password": "not-the-key"}
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_WRONG", json.dumps(wrong))
+    shown = [
+        without_ids(" ".join(block.split("exception\n")[1].split()))
+        for block in blocks("docs/operating.md", "text")
+    ]
+    kling_simulator.fault("envelope", method="POST", code=1301, message="Prompt is risky, please modify it")
     said = []
-    with pytest.raises(KlingBadRequestError) as error:
-        KlingTextToVideoOperator(task_id="video", prompt="a boat", model_name="kling-v2-6", duration="8")
-    said.append(str(error.value))
-    with pytest.raises(KlingBadRequestError) as error:
-        KlingMotionControlOperator(
-            task_id="dance",
-            image_url="robot.png",
-            video_url="/data/dance.mp4",
-            character_orientation="video",
-            mode="std",
-        )
-    said.append(str(error.value))
-    small = KlingImageToVideoOperator(task_id="video", image=str(tmp_path / "icon.png"))
-    with pytest.raises(KlingBadRequestError) as error:
-        small.execute(context_of(small))
-    said.append(str(error.value).replace(f"{tmp_path}/", ""))
-    assert [" ".join(block.split()) for block in blocks(FAMILIES, "text")] == said
+    for submit in (video(), video(wait_for_completion=True), video(kling_conn_id="kling_wrong")):
+        with pytest.raises(KlingError) as error:
+            submit.execute(context_of(submit))
+        said.append(without_ids(f"{type(error.value).__name__}: {error.value}"))
+        kling_simulator.next_task("fail")
+    assert shown == said
 
 
 @pytest.mark.parametrize("page", PAGES)

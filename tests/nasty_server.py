@@ -302,13 +302,6 @@ class NastyKling:
         """How many requests of each kind there were."""
         return Counter(one.kind for one in list(self.requests))
 
-    def busiest(self, window: float) -> int:
-        """The most requests within so many seconds, wherever they begin."""
-        times = [one.at for one in list(self.requests)]
-        return max(
-            (bisect.bisect_left(times, at + window) - index for index, at in enumerate(times)), default=0
-        )
-
     def connection(self, auth: str = "key", **extra: Any) -> str:
         """The Airflow connection that leads here, as JSON; ``auth``: key or pair."""
         proof = {"password": self.api_key}

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import XComArg
@@ -337,6 +338,7 @@ def push_ids(
     model_name: Any,
     adopted: bool,
     profile: str = "",
+    estimated_units: Decimal | None = None,
 ) -> None:
     """Push what is needed to find the task again; a bare id is not enough to ask for it.
 
@@ -346,6 +348,7 @@ def push_ids(
     :param model_name: the model that was asked for, if known.
     :param adopted: whether the task was there before.
     :param profile: what its time depends on, as ``pace.profile_of`` names it, if known.
+    :param estimated_units: what it is expected to cost, if known.
     """
     if (ti := context.get("ti")) is None:
         return
@@ -360,6 +363,7 @@ def push_ids(
             "submitted_at": booked_at.isoformat(),
             "adopted": adopted,
             "profile": profile,
+            "estimated_units": None if estimated_units is None else str(estimated_units),
         },
     )
 

@@ -70,8 +70,8 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
     the gateway can look that up.
 
     Pushes ``task_id`` and ``kling_task`` (``{task_id, endpoint, external_task_id, model_name, submitted_at,
-    adopted, profile}``) before any waiting. Returns the task_id; with ``wait_for_completion`` the finished task as
-    ``KlingTask.to_dict()``, with ``video_url`` and ``video_id`` pushed as well.
+    adopted, profile, estimated_units}``) before any waiting. Returns the task_id; with ``wait_for_completion`` the
+    finished task as ``KlingTask.to_dict()``, with ``video_url`` and ``video_id`` pushed as well.
 
     :param endpoint: name of the endpoint, or a raw path that starts with ``/`` (templated).
     :param request: Kling's own field names (templated). A picture field takes an http(s) or ftp URL, an
@@ -435,7 +435,13 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             )
         profile = profile_of(prepared.endpoint, prepared.body)
         push_ids(
-            context, task, submitted_at, model_name=prepared.model_name, adopted=adopted, profile=profile
+            context,
+            task,
+            submitted_at,
+            model_name=prepared.model_name,
+            adopted=adopted,
+            profile=profile,
+            estimated_units=prepared.estimated_units,
         )
         return TaskRef(
             task.task_id,

@@ -54,6 +54,7 @@ def test_a_task_is_found_by_either_id_and_nothing_is_submitted(
     assert pushed["kling_task"]["external_task_id"] == "boat"
     assert pushed["kling_task"]["endpoint"] == "text2video"
     assert pushed["kling_task"]["adopted"] is True
+    assert pushed["kling_task"]["estimated_units"] is None  # Kling does not tell what was asked
     assert posts(kling_simulator) == 1
 
 

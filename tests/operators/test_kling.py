@@ -71,6 +71,27 @@ def test_it_returns_the_task_id_and_pushes_what_is_needed_to_find_the_task_again
     assert [task.task_id for task in kling_simulator.tasks] == [task_id]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "more", "estimate"),
+    [
+        ("text2video", {}, "1.5"),
+        ("text2video", {"duration": "10", "mode": "pro"}, "5.0"),
+        ("/v1/videos/text2video", {"model_name": "kling-v2-6"}, None),
+    ],
+)
+def test_it_pushes_what_the_task_will_cost_where_that_is_known(
+    endpoint: str,
+    more: dict[str, str],
+    estimate: str | None,
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+) -> None:
+    operator = KlingSubmitOperator(task_id="task", endpoint=endpoint, request={"prompt": "a boat"} | more)
+    context = context_of(operator)
+    operator.execute(context)
+    assert context["ti"].pushed["kling_task"]["estimated_units"] == estimate
+
+
 def test_the_same_work_gets_the_same_id_and_other_work_another(
     kling_simulator: SimulatorServer, kling_connection: str
 ) -> None:
@@ -89,6 +110,7 @@ def test_a_retry_finds_the_task_it_made_and_pays_nothing(
     context = context_of(again, try_number=2, max_tries=1)
     assert again.execute(context) == task_id
     assert context["ti"].pushed["kling_task"]["adopted"] is True
+    assert context["ti"].pushed["kling_task"]["estimated_units"] == "1.5"
     assert len(kling_simulator.tasks) == 1
 
 

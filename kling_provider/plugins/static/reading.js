@@ -132,6 +132,8 @@ export async function readWorks(tis, facts) {
   return made.length ? made : works;
 }
 
+const usdOf = (units, rate) => (units === undefined || rate === null ? undefined : units * rate);
+
 function finish(work, stored, facts) {
   const asking = work.tis.find((ti) => requestOf(ti).length > 0) ?? work.tis[0];
   const { result = {}, job } = work;
@@ -152,7 +154,9 @@ function finish(work, stored, facts) {
   work.externalId = text(result.external_task_id) ?? text(job.external_task_id);
   work.rate = work.endpoint in facts.usd_per_unit ? facts.usd_per_unit[work.endpoint] : facts.usd_per_video_unit;
   work.units = result.units === null || result.units === undefined ? undefined : Number(result.units);
-  work.usd = work.units === undefined || work.rate === null ? undefined : work.units * work.rate;
+  work.estimate = Number(text(job.estimated_units)) || undefined; // a run of before, or a task taken over, has none
+  work.usd = usdOf(work.units, work.rate);
+  work.estimateUsd = usdOf(work.estimate, work.rate);
   work.usualSeconds = facts.usual_seconds[work.endpoint];
   work.failed = work.tis.some(isFailed) || work.status === "failed";
   work.over = work.tis.every(isOver);

@@ -14,7 +14,9 @@ const FILTERS = { all: "All", done: "Done", failed: "Failed", busy: "Running" };
 const page = document.getElementById("page");
 const grid = el("div", { class: "grid" });
 const more = el("button", { type: "button", class: "more", onclick: () => { limit += CARDS; redraw(); } }, "Show more");
-const filters = el("div", { class: "filters", role: "group", "aria-label": "Show" });
+const buttons = Object.entries(FILTERS).map(([name, words]) =>
+  el("button", { type: "button", "data-filter": name, onclick: () => { filter = name; limit = CARDS; redraw(); } }, `${words} `, el("span", { class: "tally" })));
+const filters = el("div", { class: "filters", role: "group", "aria-label": "Show" }, buttons);
 const summary = el("p", { class: "summary" });
 const cards = new Map();
 let groups = [];
@@ -57,7 +59,7 @@ function groupsOf(tis) {
 }
 
 const matches = (group) => ({ all: true, failed: group.failed, busy: group.busy, done: group.tis.some((ti) => ti.state === "success") })[filter];
-const fits = (work) => ({ all: true, failed: work.failed, busy: !work.over, done: work.over && !work.failed })[filter];
+const fits = (work, name = filter) => ({ all: true, failed: work.failed, busy: !work.over, done: work.over && !work.failed })[name];
 
 const redraw = () => draw().catch((error) => page.replaceChildren(refusal(error)));
 
@@ -66,7 +68,7 @@ async function draw() {
   const visible = wanted.slice(0, limit);
   more.hidden = wanted.length <= limit;
   more.textContent = `Show more (${wanted.length - visible.length} left)`;
-  drawFilters();
+  for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.filter === filter));
   for (let start = 0; start < visible.length; start += AT_ONCE) {
     await Promise.all(visible.slice(start, start + AT_ONCE).map(load));
     place(visible);
@@ -74,10 +76,10 @@ async function draw() {
   place(visible);
 }
 
-// A card is made once, and again only when its task instances have moved.
+// A card is made once, and again only when its task instances have moved, or one that runs may have submitted by now.
 async function load(group) {
   const known = cards.get(group.index);
-  if (known?.state === group.state) return;
+  if (known?.state === group.state && !(group.busy && known.drawn.some(({ work }) => !work.id))) return;
   const works = await readWorks(group.tis, facts);
   const drawn = await Promise.all(works.map(async (work) => ({ work, element: await card(work) })));
   cards.set(group.index, { state: group.state, drawn });
@@ -89,23 +91,25 @@ function place(visible) {
   if (elements.length !== grid.children.length || elements.some((element, number) => grid.children[number] !== element)) grid.replaceChildren(...elements);
   if (!elements.length) grid.replaceChildren(el("p", { class: "quiet" }, "Nothing of this kind."));
   const all = groups.flatMap((group) => cards.get(group.index)?.drawn ?? []).map(({ work }) => work);
-  const spent = all.filter((work) => work.units !== undefined);
-  const usd = spent.reduce((sum, work) => sum + (work.usd ?? 0), 0);
+  const isAll = groups.every((group) => cards.has(group.index));
+  for (const button of buttons) button.lastChild.textContent = isAll ? all.filter((work) => fits(work, button.dataset.filter)).length : "";
+  const awaited = all.filter((work) => work.units === undefined && !work.over && !work.failed && work.estimate !== undefined);
   const parts = [
     `${all.length} ${all.length === 1 ? "task" : "tasks"} at Kling`,
     all.some((work) => work.failed) && `${all.filter((work) => work.failed).length} failed`,
     all.some((work) => !work.over) && `${all.filter((work) => !work.over).length} running`,
-    // units of video packs and of image packs are no sum
-    new Set(spent.map((work) => work.rate)).size === 1 && units(spent.reduce((sum, work) => sum + work.units, 0)),
-    usd > 0 && `≈ ${money(usd)} at list price`,
-    groups.some((group) => !cards.has(group.index)) && "of those shown so far",
+    amount("deducted:", all.filter((work) => work.units !== undefined), "units", "usd"),
+    amount("estimate of what is running:", awaited, "estimate", "estimateUsd"),
+    !isAll && "of those shown so far",
   ];
   summary.textContent = parts.filter(Boolean).join(" · ");
 }
 
-function drawFilters() {
-  filters.replaceChildren(...Object.entries(FILTERS).map(([name, words]) =>
-    el("button", { type: "button", "data-filter": name, "aria-pressed": String(name === filter), onclick: () => { filter = name; limit = CARDS; redraw(); } }, words)));
+function amount(words, works, count, price) {
+  const sum = (name) => works.reduce((total, work) => total + (work[name] ?? 0), 0);
+  const isOnePack = new Set(works.map((work) => work.rate)).size === 1; // units of video packs and of image packs are no sum
+  const told = [isOnePack && units(sum(count)), sum(price) > 0 && `≈ ${money(sum(price))} at list price`].filter(Boolean);
+  return told.length > 0 && `${words} ${told.join(" ")}`;
 }
 
 async function card(work) {
@@ -114,7 +118,7 @@ async function card(work) {
   const prompt = work.request.find((row) => row.name === "prompt" || row.name === "text")?.value;
   const failed = work.failed && work.tis.find((each) => each.state === "failed");
   const failure = failed && (await getFailure(failed));
-  const about = [label(work.endpoint), work.media[0]?.duration && duration(work.media[0].duration), work.units !== undefined && units(work.units)];
+  const about = [label(work.endpoint), work.media[0]?.duration && duration(work.media[0].duration), work.units !== undefined ? units(work.units) : !work.over && work.estimate && `about ${units(work.estimate)}`];
   const first = work.media[0];
   const picture = first
     ? (player(first, facts, { small: true, label: name }) ?? nothing(first))

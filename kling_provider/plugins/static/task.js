@@ -143,12 +143,16 @@ function walk(ti, work) {
 }
 
 function cost(work) {
-  if (work.units === undefined) {
-    const said = work.over ? (work.failed ? "Kling tells no cost." : "Not told by this gateway.") : "Told when it is done.";
-    return card("Cost", el("p", { class: "quiet" }, said));
-  }
-  return card("Cost", el("p", { class: "price" }, units(work.units), work.usd !== undefined && el("span", { class: "note" }, `≈ ${money(work.usd)} at list price`)));
+  const isKnown = work.units !== undefined;
+  const differs = isKnown && work.estimate !== undefined && work.estimate !== work.units;
+  if (isKnown) return card("Cost", price(work.units, work.usd), el("p", { class: "hint" }, `Deducted by Kling.${differs ? ` The estimate was ${units(work.estimate)}.` : ""}`));
+  const said = work.over ? (work.failed ? "Kling tells no cost." : "Not told by this gateway.") : "Told when it is done.";
+  if (work.estimate === undefined || work.failed) return card("Cost", el("p", { class: "quiet" }, said));
+  return card("Estimated cost", el("div", { class: "estimate" }, price(work.estimate, work.estimateUsd)), el("p", { class: "hint" }, work.over ? "This gateway does not tell what was deducted." : "What Kling deducts is told when it is done."));
 }
+
+const price = (count, usd) =>
+  el("p", { class: "price" }, units(count), usd !== undefined && el("span", { class: "note" }, `≈ ${money(usd)} at list price`));
 
 function ids(work) {
   const rows = [["Kling task", work.id], ["External id", work.externalId]].filter(([, value]) => value);
@@ -164,7 +168,7 @@ function request(work) {
   const others = work.request.filter((row) => !prompts.includes(row)).sort((one, other) => isPicture(other) - isPicture(one));
   return card("Request",
     prompts.map((row) => el("div", { class: "prompt" }, row.name === "negative_prompt" && el("span", { class: "name" }, "Not: "), String(row.value))),
-    el("dl", {}, others.flatMap((row) => [el("dt", {}, row.name), el("dd", {}, value(work.asking, row.field, row.value))])));
+    others.length > 0 && el("dl", {}, others.flatMap((row) => [el("dt", {}, row.name), el("dd", {}, value(work.asking, row.field, row.value))])));
 }
 
 const IS_PICTURE = /image|picture|photo|mask|frame|tail|cover|element|^\d+$/i;

@@ -17,10 +17,10 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from kling_provider.api.polling import BELIEVED_AFTER, Finished, TaskPoller, Wait
+from kling_provider.api.polling import BELIEVED_AFTER, Finished, TaskPoller, TimedOut, Wait
 from kling_provider.api.progress import Story
 from kling_provider.api.tasks import KlingTask
-from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.exceptions import KlingBadRequestError, KlingTaskTimeoutError
 from kling_provider.links.kling import KlingConsoleLink, KlingVideoLink
 from kling_provider.operators.guards import WaitsForUpstream, may_have_waited_for_upstream
 from kling_provider.triggers.kling import kill_message
@@ -103,7 +103,7 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
         self.wait_for_upstream(context)
         try:
             if not self.deferrable:
-                return super().execute(context)  # type: ignore[arg-type]
+                return self._poke_until_over(context)
             return self._ask_then_defer(context)
         except AirflowSkipException:
             raise
@@ -112,6 +112,16 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
             if (self.soft_fail or getattr(self, "never_fail", False)) and self.deferrable:
                 raise AirflowSkipException(str(error)) from error
             raise
+
+    def _poke_until_over(self, context: Mapping[str, Any]) -> Any:
+        """Airflow looks at its own clock after each poke, and may find the time over a moment before we do."""
+        try:
+            return super().execute(context)  # type: ignore[arg-type]
+        except KlingTaskTimeoutError:
+            raise
+        except AirflowSensorTimeout:
+            task = self._poller.task if self._poller else None
+            return self.finish(context, self._ref(), TimedOut(task.status if task else "unknown", None))
 
     def poke(self, context: Mapping[str, Any]) -> PokeReturnValue:
         """Ask once (poke and reschedule mode)."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -120,6 +122,19 @@ def test_a_stuck_task_ends_in_our_timeout_which_says_that_it_can_be_collected(
     with pytest.raises(KlingTaskTimeoutError, match=expected) as caught:
         run(sensor(mode, kling_task_id=task.task_id, endpoint="text2video", timeout=1))
     assert isinstance(caught.value, AirflowSensorTimeout)
+
+
+def test_a_timeout_that_airflow_notices_first_says_the_same(
+    kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to a poke came before our deadline, and the time was over when Airflow looked at it."""
+    kling_simulator.next_task(outcome="stuck")
+    task = submit()
+    since_start = itertools.chain([0.0], itertools.repeat(60.1))
+    monkeypatch.setattr("airflow.sdk.bases.sensor.time", SimpleNamespace(monotonic=since_start.__next__))
+    expected = rf"Task {task.task_id} of text2video was not over after 60 s.*submitted.*collect it"
+    with pytest.raises(KlingTaskTimeoutError, match=expected):
+        run(sensor("poke", kling_task_id=task.task_id, endpoint="text2video", timeout=60))
 
 
 @pytest.mark.parametrize("mode", MODES)

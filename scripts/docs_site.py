@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 DAGS = "dags/index.md"
+CHINESE = "index.zh-CN.md"
 #: Files outside docs/ that are pages, or parts of pages: where they are -> where they are on the site.
 OUTSIDE = {
     "README.md": "index.md",
-    "README.zh-CN.md": "index.zh-CN.md",
+    "README.zh-CN.md": CHINESE,
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "benchmarks/results/bench.json": "benchmarks/bench.json",
@@ -61,6 +62,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     :param files: all of the site.
     """
     return with_links_of_the_site(markdown, page.file.src_uri)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Say which language a page is in: browsers choose the shapes of characters by it.
+
+    :param output: the page as HTML.
+    :param page: which one.
+    :param config: MkDocs' own.
+    """
+    return output.replace('lang="en"', 'lang="zh-Hans"', 1) if page.file.src_uri == CHINESE else output
 
 
 def with_links_of_the_site(markdown: str, page: str) -> str:

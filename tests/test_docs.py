@@ -521,6 +521,15 @@ def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
         assert [at for at in loads.findall(text) + links.findall(text) if re.match(r"(https?:)?//", at)] == []
 
 
+def test_the_chinese_page_says_that_it_is_chinese(site: Path) -> None:
+    said = {
+        page.name: re.search(r"<html lang=\"([\w-]+)\"", page.read_text()) for page in site.glob("*.html")
+    }
+    assert {name: found[1] for name, found in said.items() if found and found[1] != "en"} == {
+        "index.zh-CN.html": "zh-Hans"
+    }
+
+
 def test_the_site_tells_every_argument_of_every_class() -> None:
     for text in python_pages().values():
         for told in text.split("\n## ")[1:]:

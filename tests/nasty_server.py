@@ -601,7 +601,7 @@ class _Connection(asyncio.BufferedProtocol):
     @property
     def is_at_work(self) -> bool:
         # Between the buffer being given and filled the bytes are nowhere to be seen. A false alarm ends by itself.
-        return self._reading_since > 0 and _real_monotonic() - self._reading_since < 0.2
+        return self._reading_since > 0 and _real_monotonic() - self._reading_since < 2
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

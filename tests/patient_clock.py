@@ -1,8 +1,9 @@
-"""A clock for tests with real sockets: time passes quickly while nobody is at work, else as it does.
+"""A clock for tests with real sockets: time passes quickly while nobody is at work, else not at all.
 
 A wait of ten minutes takes seconds, and what is measured in it does not depend on how busy the machine is:
-the clock leaps only while the event loop has nothing to do, no thread of its executor runs, and no server
-that was named to it has a request in hand or unread. ``clock.run(coroutine)`` is ``asyncio.run`` on it.
+the clock stands still but for leaps, and leaps only while the event loop has nothing to do, no thread of its
+executor runs, and no server that was named to it has a request in hand or unread. ``clock.run(coroutine)`` is
+``asyncio.run`` on it.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ T = TypeVar("T")
 #: Looks so long, in real seconds, whether something happens, before it leaps so far at most.
 LOOK, LEAP = 0.001, 10.0
 
-_real_time, _real_monotonic = time.time, time.monotonic
-
 
 class PatientClock:
     """The clock; it starts at the real time.
@@ -32,16 +31,17 @@ class PatientClock:
     def __init__(self) -> None:
         self.at_work: list[Callable[[], bool]] = []
         self.complaints: list[str] = []
-        self._ahead = 0.0
+        self._started = time.time()
+        self._elapsed = 0.0
         self._in_threads = 0
 
     def time(self) -> float:
         """Epoch seconds."""
-        return _real_time() + self._ahead
+        return self._started + self._elapsed
 
     def monotonic(self) -> float:
         """Seconds for the event loop."""
-        return _real_monotonic() + self._ahead
+        return self._elapsed
 
     @contextlib.contextmanager
     def everywhere(self) -> Iterator[None]:
@@ -69,7 +69,7 @@ class PatientClock:
 
     def leap(self, seconds: float) -> None:
         """Let time pass."""
-        self._ahead += seconds
+        self._elapsed += seconds
 
     def thread_starts(self) -> None:
         """Do not leap until as many have ended."""
@@ -94,10 +94,10 @@ class _Selector(selectors.DefaultSelector):
         if timeout is not None and timeout <= 0:
             return super().select(timeout)
         found = super().select(LOOK if timeout is None else min(timeout, LOOK))
-        if not found and timeout is not None and timeout > LOOK and not self._clock.somebody_works:
+        if not found and timeout is not None and not self._clock.somebody_works:
             found = super().select(0)  # an answer may have come since the first look
             if not found:
-                self._clock.leap(min(timeout - LOOK, LEAP))
+                self._clock.leap(min(timeout, LEAP))
         return found
 
 

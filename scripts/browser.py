@@ -9,12 +9,15 @@ with AirflowWithLogin(home, users={"ada": "admin"}) as airflow, chromium() as br
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from packaging.version import Version
 
 from scripts.debian import install
 from scripts.private_airflow import COMPONENTS, PrivateAirflow
@@ -34,6 +37,14 @@ FLAGS = (
 )
 
 
+def airflow_is_at_least(version: str) -> bool:
+    """Tell whether the Airflow that is installed here is this one or newer.
+
+    :param version: such as ``3.2``.
+    """
+    return Version(importlib.metadata.version("apache-airflow")) >= Version(version)
+
+
 class BrowserMissing(RuntimeError):
     """There is no Chromium here, and none could be installed."""
 
@@ -43,7 +54,8 @@ class AirflowWithLogin(PrivateAirflow):
 
     :param users: name -> what follows it in ``[core] simple_auth_manager_users``: a role, or role and team
         (``viewer:alpha``). One ``operator_of_the_test`` with the role admin is added.
-    :param team: whose all its DAGs are: only this team's viewers see them (Airflow 3.3).
+    :param team: whose all its DAGs are: only this team's viewers see them (Airflow 3.2 and newer).
+    :param path: below which it lives on its host, with a slash in front; by default none.
     """
 
     ME = "operator_of_the_test"
@@ -54,6 +66,7 @@ class AirflowWithLogin(PrivateAirflow):
         *,
         users: Mapping[str, str],
         team: str | None = None,
+        path: str = "",
         env: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -67,6 +80,7 @@ class AirflowWithLogin(PrivateAirflow):
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._password_file),
         }
         super().__init__(home, env=login | dict(env or {}), **kwargs)
+        self.url += path
         if team:
             bundle = {
                 "name": team,
@@ -76,12 +90,8 @@ class AirflowWithLogin(PrivateAirflow):
             }
             self._extra_env["AIRFLOW__CORE__MULTI_TEAM"] = "True"
             self._extra_env["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps([bundle])
-            waiting = (
-                *COMPONENTS["triggerer"],
-                "--team-name",
-                team,
-            )  # one of no team takes no team's triggers
-            self.components = COMPONENTS | {"triggerer": waiting}
+            if airflow_is_at_least("3.3"):  # since then one of no team takes no team's triggers
+                self.components = COMPONENTS | {"triggerer": (*COMPONENTS["triggerer"], "--team-name", team)}
 
     def prepare(self) -> None:
         """Write the passwords, else Airflow makes some up and prints them; and create the teams."""

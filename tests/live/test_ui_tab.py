@@ -9,12 +9,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowPlugin
 
 from kling_provider.simulator.server import SimulatorServer
-from scripts.browser import AirflowWithLogin, BrowserMissing, chromium, log_in
+from scripts.browser import AirflowWithLogin, BrowserMissing, airflow_is_at_least, chromium, log_in
+from scripts.private_airflow import COMPONENTS
 from tests.live.test_live import succeed, until
 
-pytest.importorskip("airflow.models.team", reason="Who may see which DAG takes teams, which Airflow 3.3 has")
+if not hasattr(AirflowPlugin, "external_views"):
+    pytest.skip("Airflow 3.0 has no tabs of plugins", allow_module_level=True)
 playwright = pytest.importorskip("playwright.sync_api", reason="run `make venv`")
 
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
@@ -23,14 +26,17 @@ ROOT = Path(__file__).parent.parent.parent
 #: For a person to look at.
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS") or ROOT / ".airflow" / "screenshots")
 
+#: Who may not see a DAG is of another team, which Airflow before 3.2 does not have.
+HAS_TEAMS = airflow_is_at_least("3.2")
 #: `vic` of team beta may see no DAG of team alpha, which all of these are.
-USERS = {"ada": "admin", "al": "viewer:alpha", "vic": "viewer:beta"}
+USERS = {"ada": "admin"} | ({"al": "viewer:alpha", "vic": "viewer:beta"} if HAS_TEAMS else {})
 
 DAGS = """
 from datetime import datetime
 from airflow.sdk import DAG, task, task_group
 from kling_provider.operators.kling import KlingImageToVideoOperator, KlingTextToVideoOperator
 from kling_provider.operators.kling import KlingImageOperator, KlingTextToAudioOperator
+from kling_provider.operators.adopt import KlingAdoptOperator
 from kling_provider.sensors.kling import KlingTaskSensor
 from kling_provider.transfers.kling_to_object_storage import KlingToObjectStorageOperator
 
@@ -65,6 +71,10 @@ with DAG("clips", **when):
     KlingTextToAudioOperator(task_id="sound", prompt="Waves on rocks.", duration=5, wait_for_completion=True)
 with DAG("waiting", **when):
     KlingTextToVideoOperator(task_id="video", prompt="A glacier, very slowly.", wait_for_completion=True)
+with DAG("taken_over", **when):
+    KlingAdoptOperator(
+        task_id="video", kling_task_id="{{ dag_run.conf['id'] }}", endpoint="text2video", wait_for_completion=True
+    )
 with DAG("forged", **when):
 
     @task
@@ -82,8 +92,19 @@ with DAG("forged", **when):
             for uri in ("file:///etc/passwd", "file://VIDEOS/../secret.mp4", "file://VIDEOS/link.mp4", "file://VIDEOS/text.mp4")
         ]
 
+    @task
+    def older(ti):
+        ti.xcom_push(key="kling_task", value={"task_id": "1", "endpoint": "text2video", "profile": ""})
+
+    @task(task_id="forged")
+    def priced(ti):
+        price = "<b>9</b>"
+        ti.xcom_push(key="kling_task", value={"task_id": "1", "endpoint": "text2video", "estimated_units": price})
+
     result()
     manifest()
+    older()
+    priced()
 """
 
 
@@ -108,15 +129,20 @@ def kling() -> Iterator[SimulatorServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def airflow(kling: SimulatorServer, folder: Path) -> Iterator[AirflowWithLogin]:
+def an_airflow(kling: SimulatorServer, folder: Path, path: str = "") -> AirflowWithLogin:
     env = {
         "AIRFLOW_CONN_KLING_DEFAULT": kling.connection_json(),
         "AIRFLOW__KLING__PREVIEW_ROOTS": str(folder / "videos"),
     }
-    with AirflowWithLogin(
-        folder / "home", users=USERS, team="alpha", dags_folder=folder / "dags", env=env
-    ) as private:
+    team = "alpha" if HAS_TEAMS else None
+    return AirflowWithLogin(
+        folder / "home", users=USERS, team=team, path=path, dags_folder=folder / "dags", env=env
+    )
+
+
+@pytest.fixture(scope="module")
+def airflow(kling: SimulatorServer, folder: Path) -> Iterator[AirflowWithLogin]:
+    with an_airflow(kling, folder) as private:
         private.wait_for_dag("forged")
         yield private
 
@@ -126,9 +152,9 @@ def runs(airflow: AirflowWithLogin, kling: SimulatorServer) -> dict[str, str]:
     """One run of each DAG: `waiting` goes on for ever, one clip fails, the others are over."""
     kling.next_task("stuck", endpoint="text2video")
     runs = {"waiting": airflow.trigger("waiting")}
-    until(
-        lambda: "deferred" in [ti["state"] for ti in airflow.task_instances("waiting", runs["waiting"])], 180
-    )
+    until(lambda: waits(airflow, "waiting", runs["waiting"]), 180)
+    stuck = airflow.xcom("waiting", runs["waiting"], "video", "task_id")
+    runs["taken_over"] = airflow.trigger("taken_over", {"id": stuck})
     kling.next_task("fail", endpoint="text2video")
     runs["clips"] = airflow.trigger("clips")
     assert airflow.wait_for_run("clips", runs["clips"], 240)["state"] == "failed"
@@ -136,7 +162,12 @@ def runs(airflow: AirflowWithLogin, kling: SimulatorServer) -> dict[str, str]:
         runs[dag_id] = airflow.trigger(dag_id)
     for dag_id in ("lighthouse", "unstored", "forged"):
         succeed(airflow, dag_id, runs[dag_id], 240)
+    until(lambda: waits(airflow, "taken_over", runs["taken_over"]), 60)
     return runs
+
+
+def waits(airflow: AirflowWithLogin, dag_id: str, run_id: str) -> bool:
+    return "deferred" in [ti["state"] for ti in airflow.task_instances(dag_id, run_id)]
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +239,20 @@ def ada(ada_logged_in: Viewer) -> Iterator[Viewer]:
     assert ada_logged_in.look_at_complaints() == []
 
 
+def cost_in(tab: playwright.FrameLocator) -> list[str]:
+    """The lines of the card that tells what it costs."""
+    told = tab.get_by_role("heading", name="cost").locator("..").inner_text()
+    return [line for line in told.splitlines() if line]
+
+
+def ready(video: playwright.Locator) -> None:
+    """The video has a picture."""
+    video.evaluate("""video => new Promise((done) => {
+        if (video.readyState >= 4) done();
+        else video.addEventListener("canplaythrough", done, { once: true });
+    })""")
+
+
 def plays(video: playwright.Locator) -> None:
     """The video is decoded and moves on."""
     video.evaluate(
@@ -230,8 +275,7 @@ def test_the_tab_is_opened_by_a_click_and_the_stored_video_plays(ada: Viewer, ru
     text = tab.locator("main").inner_text()
     for told in ("Image to video", "kling-v2-6", "Submitted to Kling", "Finished at Kling", "Task done"):
         assert told in text
-    assert "2.5 units" in text
-    assert "$0.35" in text
+    assert cost_in(tab) == ["COST", "2.5 units", "≈ $0.35 at list price", "Deducted by Kling."]
     assert "The lighthouse beam sweeps slowly" in text
     assert tab.locator("img.thumb").evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
     ada.photograph("tab")
@@ -281,7 +325,35 @@ def test_a_task_that_waits_shows_how_long_it_takes(ada: Viewer) -> None:
     tab = ada.open("waiting", "video")
     tab.get_by_text("of about 5 min 19 s").wait_for()
     assert 0 < tab.locator("progress").evaluate("bar => bar.value") < 1
+    assert cost_in(tab) == [
+        "ESTIMATED COST",
+        "1.5 units",
+        "≈ $0.21 at list price",
+        "What Kling deducts is told when it is done.",
+    ]
     ada.photograph("waiting")
+    tab = ada.open("waiting")
+    tab.get_by_text("about 1.5 units").wait_for()
+    assert (
+        "1 running · estimate of what is running: 1.5 units ≈ $0.21 at list price"
+        in tab.locator(".summary").inner_text()
+    )
+
+
+def test_a_task_that_waits_and_has_no_estimate_says_when_its_cost_is_told(ada: Viewer) -> None:
+    tab = ada.open("taken_over", "video")
+    tab.get_by_text("of about 5 min 19 s").wait_for()
+    assert cost_in(tab) == ["COST", "Told when it is done."]
+    tab = ada.open("taken_over")
+    tab.locator(".tile").wait_for()
+    assert "estimate" not in tab.locator(".summary").inner_text()
+
+
+def test_a_run_of_before_an_upgrade_and_a_forged_estimate_are_shown_without_one(ada: Viewer) -> None:
+    for task in ("older", "forged"):
+        tab = ada.open("forged", task)
+        tab.get_by_text("Not told by this gateway.").wait_for()
+        assert cost_in(tab) == ["COST", "Not told by this gateway."]
 
 
 def test_a_run_shows_all_it_made_and_the_failed_ones_alone(ada: Viewer) -> None:
@@ -290,9 +362,22 @@ def test_a_run_shows_all_it_made_and_the_failed_ones_alone(ada: Viewer) -> None:
     assert (
         tab.locator(".tile").count() == 6
     )  # four clips, a still, a sound; their stores are no tiles of their own
-    tab.locator(".tile", has_text="Rain on a tin roof.").locator("video").hover()
+    tab.locator(".tile video").first.hover()
     plays(tab.locator(".tile video").first)
-    assert "1 failed" in tab.locator(".summary").inner_text()
+    summary = tab.locator(".summary").inner_text()
+    assert "1 failed" in summary
+    assert "deducted: ≈ $" in summary
+    assert "estimate" not in summary
+    assert tab.locator(".filters").inner_text().split() == [
+        "All",
+        "6",
+        "Done",
+        "5",
+        "Failed",
+        "1",
+        "Running",
+        "0",
+    ]
     ada.photograph("gallery")
     tab.locator("[data-filter=failed]").click()
     tab.locator(".tile:nth-child(2)").wait_for(state="detached")
@@ -321,12 +406,17 @@ def test_it_is_dark_where_airflow_is_and_fits_a_narrow_screen(ada: Viewer) -> No
         tab.locator("video").wait_for()
         is_dark = tab.locator("html").evaluate("page => page.classList.contains('dark')")
         assert is_dark == (theme == "dark")
+        ready(tab.locator("video"))
         ada.photograph(f"tab {theme}")
     for width in (900, 420):
         ada.page.set_viewport_size({"width": width, "height": 1100})
         wide = tab.locator("html").evaluate("page => page.scrollWidth - page.clientWidth")
         assert wide <= 0
         ada.photograph(f"tab {width}")
+    ada.page.goto(tab.locator("html").evaluate("() => location.href"))  # as wide as the window, alone
+    ready(ada.page.locator("video"))
+    assert ada.page.evaluate("document.documentElement.scrollWidth") <= 420
+    ada.photograph("page 420")
     ada.page.set_viewport_size({"width": 1440, "height": 1100})
 
 
@@ -351,6 +441,7 @@ def test_a_forged_result_is_harmless(ada: Viewer, runs: dict[str, str]) -> None:
     assert all("404 (Not Found)" in complaint for complaint in ada.look_at_complaints())
 
 
+@pytest.mark.skipif(not HAS_TEAMS, reason="Airflow 3.1 has no teams: each of its viewers may see each DAG")
 def test_a_viewer_of_the_team_sees_it_and_one_of_another_team_gets_nothing(
     browser: playwright.Browser, airflow: AirflowWithLogin, runs: dict[str, str]
 ) -> None:
@@ -376,3 +467,28 @@ def test_who_is_not_logged_in_gets_nothing(
     page.goto(f"{airflow.url}/kling/task.html?dag=lighthouse&run={run}&task=video&map={{MAP_INDEX}}")
     page.get_by_text("You are not logged in.").wait_for()
     assert page.locator("main > *").count() == 1
+
+
+def test_it_is_there_as_well_where_airflow_lives_below_a_path(
+    browser: playwright.Browser,
+    airflow: AirflowWithLogin,
+    kling: SimulatorServer,
+    folder: Path,
+    runs: dict[str, str],
+) -> None:
+    below = an_airflow(kling, folder, path="/airflow")
+    below.components = {"api-server": COMPONENTS["api-server"]}  # one more for the same database
+    below.passwords = airflow.passwords
+    with below:
+        ada = Viewer(browser, below, runs, "ada")
+        ada.page.goto(ada.address("lighthouse", "video").rpartition("/plugin/")[0])
+        ada.page.get_by_role("link", name="Kling", exact=True).click()
+        tab = ada.page.frame_locator("iframe[title=Kling]")
+        plays(tab.locator("video"))
+        source = tab.locator("video").evaluate("video => video.currentSrc")
+        assert source.startswith(f"{below.url}/kling/stored/lighthouse/")
+        assert (
+            tab.locator("img.thumb").evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+        )
+        ada.open("clips").locator(".tile").nth(5).wait_for()
+        assert ada.look_at_complaints() == []

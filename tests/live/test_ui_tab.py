@@ -287,6 +287,7 @@ def test_a_video_that_is_not_stored_plays_from_kling_and_its_end_is_told(task: s
     plays(tab.locator("video"))
     assert "/_files/" in tab.locator("video").evaluate("video => video.currentSrc")
     assert "30 days left" in tab.locator(".origin").inner_text()
+    assert "A boat." in tab.locator(".prompt").inner_text()
 
 
 def test_what_is_written_in_a_prompt_stays_text(ada: Viewer) -> None:
@@ -362,6 +363,9 @@ def test_a_run_shows_all_it_made_and_the_failed_ones_alone(ada: Viewer) -> None:
     assert (
         tab.locator(".tile").count() == 6
     )  # four clips, a still, a sound; their stores are no tiles of their own
+    told = tab.locator(".grid").inner_text()
+    prompts = ("A red kite", "A fox in", "Rain on", "Bees in", "A poster of", "Waves on")
+    assert sum(prompt in told for prompt in prompts) == 5  # the failed one tells its error instead
     tab.locator(".tile video").first.hover()
     plays(tab.locator(".tile video").first)
     summary = tab.locator(".summary").inner_text()

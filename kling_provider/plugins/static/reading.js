@@ -1,6 +1,6 @@
 // What Airflow tells of a task instance, read as what Kling was asked and what it made.
 
-import { getFailure, getTaskInstances, getXCom, getXComKeys, readJson, storedAddress } from "./airflow.js";
+import { getFailure, getTaskInstance, getTaskInstances, getXCom, getXComKeys, readJson, storedAddress } from "./airflow.js";
 import { mediaAddress, seconds } from "./dom.js";
 
 export const FINISHED = ["success", "failed", "skipped", "upstream_failed", "removed"];
@@ -105,8 +105,8 @@ export function expiryOf(url, endedAt, facts) {
 export async function readWorks(tis, facts) {
   const works = [];
   const stored = [];
-  for (const ti of tis) {
-    const values = await readTask(ti);
+  for (const listed of tis) {
+    const [ti, values] = await Promise.all([withFields(listed), readTask(listed)]);
     const fields = fieldsOf(ti);
     if (values.manifest) {
       stored.push(...storedOf(ti, values.manifest));
@@ -170,6 +170,10 @@ function finish(work, stored, facts) {
   }));
   if (!files.length) work.media = copies.map((copy) => ({ ...copy, stored: copy }));
 }
+
+// Some Airflow lists task instances without what their templates became.
+const withFields = (ti) =>
+  ti.start_date && !Object.keys(ti.rendered_fields ?? {}).length ? getTaskInstance(ti.task_id, ti.map_index) : ti;
 
 async function readTask(ti) {
   const keys = await getXComKeys(ti);

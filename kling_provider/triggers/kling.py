@@ -82,7 +82,7 @@ class KlingTaskTrigger(BaseTrigger):
         """Wait, and yield one event: finished, timeout or gave_up."""
         event = event_of(await self._wait())
         handed_on = ("task_id", "endpoint", "external_task_id")
-        yield TriggerEvent({**event, **{name: self.arguments[name] for name in handed_on}})
+        yield WaitIsOver(payload={**event, **{name: self.arguments[name] for name in handed_on}})
 
     async def on_kill(self) -> None:
         """Say what goes on: Kling has no way to cancel."""
@@ -121,6 +121,16 @@ class KlingTaskTrigger(BaseTrigger):
         # Others' questions may have brought the answer early.
         await asyncio.sleep(max(0.0, asked_at + FIRST_ASK_AFTER_SECONDS - time.time()))
         return decision
+
+
+class WaitIsOver(TriggerEvent):
+    """The event of a wait. Airflow logs each event as it shows itself: this one without the signed addresses in it."""
+
+    def __repr__(self) -> str:
+        return "TriggerEvent<{status}: task {task_id} of {endpoint}>".format(**self.payload)
+
+    def __str__(self) -> str:
+        return repr(self)
 
 
 #: Names of what was imported in a thread; ``sys.modules`` has it before it is whole.

@@ -12,6 +12,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import structlog
+from airflow.triggers.base import DiscrimatedTriggerEvent
+from pydantic import TypeAdapter
 
 from kling_provider.hooks.kling import KlingHook
 from kling_provider.simulator.server import SimulatorServer
@@ -59,6 +62,27 @@ def test_it_fires_once_with_the_finished_task(
     assert event["task"]["task_id"] == task_id
     assert event["external_task_id"] == "x"
     json.dumps(event)
+
+
+def test_airflow_logs_the_event_without_signed_addresses_and_carries_all_of_it(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    task_id = submit()
+
+    async def events() -> list[Any]:
+        return [event async for event in trigger(task_id).run()]
+
+    (event,) = asyncio.run(events())
+    line = structlog.processors.JSONRenderer()(
+        None, "info", {"event": "Trigger fired event", "result": event}
+    )
+    assert f"TriggerEvent<finished: task {task_id} of text2video>" in str(line)
+    assert str(event) == repr(event)
+    assert "http" not in f"{line}{event}{event!r}"
+    wire = TypeAdapter(DiscrimatedTriggerEvent)
+    came = wire.validate_json(wire.dump_json(event, warnings="error"))
+    assert came.payload == event.payload
+    assert came.payload["task"]["videos"][0]["url"].startswith("http")
 
 
 def test_it_fires_at_the_deadline(kling_simulator: SimulatorServer, kling_connection: str) -> None:

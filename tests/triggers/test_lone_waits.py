@@ -14,6 +14,8 @@ from tests.nasty_server import NastyKling
 from tests.patient_clock import PatientClock
 from tests.triggers.test_many_waits import IMAGE, Came, connect, wait_for
 
+pytestmark = pytest.mark.no_cover  # as in test_many_waits
+
 MEDIAN, SPREAD = 164.0, 0.15
 
 

@@ -67,11 +67,6 @@ def account_in(environment: Mapping[str, str]) -> Account | None:
     return None
 
 
-def simulator_connection(url: str) -> str:
-    """Return the connection that leads to a simulator."""
-    return json.dumps({"conn_type": "kling", "host": url, "password": "sim-key"})
-
-
 def usd(units: Decimal) -> str:
     """Write units as money."""
     return f"{units.normalize():f} units = {units * USD_PER_VIDEO_UNIT:.2f} USD at list price"

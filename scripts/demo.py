@@ -138,7 +138,7 @@ def _start_simulator(programs: Programs) -> str:
     while time.monotonic() < deadline:
         programs.check()
         with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-            return accounts.simulator_connection(json.loads(ready.read_text())["url"])
+            return json.dumps(json.loads(ready.read_text())["connection"])
         time.sleep(0.1)
     raise DemoError(f"The simulator did not start within 60 s; {log} ends with:\n{tail(log)}")
 

@@ -90,7 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
         if server.certificate:
             print(f"certificate: {server.certificate}", flush=True)
         if with_ready_file:
-            _write_whole(with_ready_file, {"url": server.url, "pid": os.getpid()})
+            told = {"url": server.url, "pid": os.getpid(), "connection": json.loads(server.connection_json())}
+            _write_whole(with_ready_file, told)
         stop.wait()
     finally:
         if with_ready_file:
@@ -127,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--access-key", metavar="KEY", help="the access key it accepts (ak-sample)")
     add("--secret-key", metavar="KEY", help="the secret key it accepts (sk-sample)")
     add("--seed", type=int, default=0, help="of ids and of the jitter of task times (0)")
-    add("--ready-file", metavar="PATH", help='written when it accepts requests: {"url": ..., "pid": ...}')
+    add("--ready-file", metavar="PATH", help="JSON, written when it accepts requests: url, pid, connection")
     add("--tls", action="store_true", help="serve https, with a certificate it makes and names")
     add("--no-control", action="store_true", help="without the control plane /_simulator")
     add("--allow-remote", action="store_true", help="listen on an address that others can reach")

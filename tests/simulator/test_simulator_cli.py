@@ -53,6 +53,7 @@ def test_it_starts_says_where_and_stops_cleanly(tmp_path: Path, how: signal.Sign
     name, _, value = second.removeprefix("export ").partition("=")
     assert name == "AIRFLOW_CONN_KLING_DEFAULT"
     connection = json.loads(value.strip("'"))
+    assert connection == told["connection"]
     assert (connection["host"], connection["password"]) == (told["url"], "k-1")
     assert third.startswith("speaks tasks: text2video, ")
     assert all(name in third for name in ENDPOINTS)

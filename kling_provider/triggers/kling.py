@@ -82,7 +82,7 @@ class KlingTaskTrigger(BaseTrigger):
         """Wait, and yield one event: finished, timeout or gave_up."""
         event = event_of(await self._wait())
         handed_on = ("task_id", "endpoint", "external_task_id")
-        yield WaitIsOver(payload={**event, **{name: self.arguments[name] for name in handed_on}})
+        yield _WaitIsOver(payload={**event, **{name: self.arguments[name] for name in handed_on}})
 
     async def on_kill(self) -> None:
         """Say what goes on: Kling has no way to cancel."""
@@ -123,7 +123,7 @@ class KlingTaskTrigger(BaseTrigger):
         return decision
 
 
-class WaitIsOver(TriggerEvent):
+class _WaitIsOver(TriggerEvent):
     """The event of a wait. Airflow logs each event as it shows itself: this one without the signed addresses in it."""
 
     def __repr__(self) -> str:

@@ -12,6 +12,9 @@ SHIPPED := --extra simulator --extra s3
 TESTED  := $(SHIPPED) --extra dev
 OLDER   := 3.0 3.1 3.2
 
+# Of pytest. Half of their time they wait for a server or a process, so two cores are enough.
+PROCESSES ?= 4
+
 # The first of these that is new enough and can make virtual environments; PYTHON=... overrides.
 CANDIDATES := python3.13 python3.12 python3.11 python3
 USABLE     := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -38,15 +41,15 @@ ui: $(VENV)/.demo ## The same Airflow, kept open in the browser until Ctrl-C
 	@$(BIN)/python -m scripts.demo --ui
 
 test: $(VENV)/.dev ## All tests but the live ones, with coverage; ARGS=... goes to pytest
-	$(BIN)/python -m pytest -m "not live" -n 2 --dist loadgroup --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -m "not live" -n $(PROCESSES) --cov --cov-report=term $(ARGS)
 
 test-oldest: $(OLDEST)/.dev ## The same tests on the oldest Airflow that is supported (3.0.6)
-	$(OLDEST)/bin/python -m pytest -m "not live" -n 2 --dist loadgroup $(ARGS)
+	$(OLDEST)/bin/python -m pytest -m "not live" -n $(PROCESSES) $(ARGS)
 
 test-lowest: $(VENV)/.dev ## The same tests on the lowest versions that pyproject.toml allows
 	$(BIN)/python -m scripts.matrix --cells 'lowest-*'
 
-matrix: $(VENV)/.dev ## The same tests on every Airflow, Python and database; hours; ARGS="--list", ARGS="--cells '3.2-*'"
+matrix: $(VENV)/.dev ## The same tests on every Airflow, Python and database; an hour or two; ARGS="--list", ARGS="--cells '3.2-*'"
 	$(BIN)/python -m scripts.matrix $(ARGS)
 
 storm: $(VENV)/.dev ## 100 submits against an account with 5 slots, on a real Airflow; ARGS="--tasks 30 --slots 3"

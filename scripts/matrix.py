@@ -1,17 +1,17 @@
 """``make matrix``: the tests on every Airflow, Python and database that is supported, and the table of it.
 
-A cell gets an environment below .matrix/ with the versions its file in constraints/ pins, runs the tests that
-need no scheduler there, and then a small ``make chaos``: a real scheduler, its workers and triggerer on the
-cell's database, killed at every point. The newest Airflow gets every Python with every database, each older
-one a pair, and one cell the lowest versions that pyproject.toml allows.
+A cell gets an environment below .matrix/ with the versions its file in constraints/ pins, and runs the tests that
+need no scheduler there. Once for each Airflow and database follows a small ``make chaos``: a real scheduler, its
+workers and triggerer on the cell's database, killed at every point. The newest Airflow gets every Python with every
+database, each older one a pair, and one cell the lowest versions that pyproject.toml allows.
 
-    make matrix                                             # everything; some hours
+    make matrix                                             # everything; more than an hour
     make matrix ARGS="--list"                               # the cells, and which Python each would get
     make matrix ARGS="--cells '3.2-*' 'newest-py3.13-*'"    # some cells
     make matrix ARGS="--tests tests/operators --videos 0"   # some tests, without the chaos
 
-The rows of docs/matrix.md that were run are written anew, with what was run. It ends with 1 if a test failed, or
-if a Python could not be had.
+After each cell, its row in docs/matrix.md is written anew, with what was run. It ends with 1 if a test failed, or if a
+Python could not be had.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ HEAD = "| Airflow | Python | database | what was run | passed | failed | skipped
 PYTHONS = ("3.11", "3.12", "3.13")
 DATABASES = ("sqlite", "postgres")
 EXTRAS = "simulator,s3,dev"
-#: Of the cell's own tests; the main database is for a run without -n.
-WORKERS = ("main", "gw0", "gw1")
+#: Processes of pytest, as in the Makefile.
+PROCESSES = 4
+#: Their databases; the main one is for a run without -n.
+WORKERS = ("main", *(f"gw{number}" for number in range(PROCESSES)))
 ALL_TESTS = "all tests"
 NOT_RUN = "not run yet"
 #: Asks a Python for its version; an incomplete one cannot answer.
@@ -120,7 +122,12 @@ class Result:
     def columns(self) -> tuple[str, ...]:
         """All columns of the table but those of the cell."""
         numbers = (self.passed, self.failed, self.skipped)
-        return self.what, *map(str, numbers), self.chaos, f"{self.seconds:.0f} s"
+        return self.what, *map(str, numbers), self.chaos, f"{self.seconds / 60:.0f} min"
+
+
+def has_chaos(cell: Cell) -> bool:
+    """Whether the cell is the first with its Airflow and database; another Python dies no other deaths."""
+    return cell == next(one for one in PLAN if (one.lock, one.database) == (cell.lock, cell.database))
 
 
 class NoPythonError(RuntimeError):
@@ -193,7 +200,7 @@ def run(cell: Cell, tests: Sequence[str], videos: int) -> Result:
     """Run one cell.
 
     :param tests: what pytest is given; empty for all.
-    :param videos: of the chaos; 0 for none.
+    :param videos: of the chaos, where the cell has one; 0 for none.
     :raises NoPythonError: if its Python cannot be had.
     """
     python = make_environment(cell)
@@ -203,11 +210,11 @@ def run(cell: Cell, tests: Sequence[str], videos: int) -> Result:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with log.open("w") as output:
         with database(cell) as where:
-            command = [str(python), "-m", "pytest", "-m", "not live", "-n", "2", "--dist", "loadgroup"]
+            command = [str(python), "-m", "pytest", "-m", "not live", "-n", str(PROCESSES)]
             command += ["-p", "no:cacheprovider", f"--junitxml={report}", *tests]
             _run(command, output.fileno(), environment | where)
         chaos = "-"
-        if videos:
+        if videos and has_chaos(cell):
             command = [
                 str(python),
                 "-m",
@@ -285,11 +292,11 @@ def main() -> int:
             print(f"{cell.name}: Airflow {cell.airflow}; {FOLDER / cell.name}.log", flush=True)
             results[cell] = run(cell, told.tests, told.videos)
             print(f"    {' | '.join(results[cell].columns)}", flush=True)
+            PAGE.write_text(write_table(PAGE.read_text(), results))
         except NoPythonError as error:
             missing.append(cell.name)
             print(f"{cell.name}: NOT RUN. {error}", flush=True)
     if results:
-        PAGE.write_text(write_table(PAGE.read_text(), results))
         ran = write_table(f"{BEGIN}{END}", results).splitlines()[1:-1]
         print("", *(row for row in ran if NOT_RUN not in row), sep="\n")
     bad = [cell.name for cell, result in results.items() if not result.is_good]

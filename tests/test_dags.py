@@ -21,7 +21,6 @@ from kling_provider.hooks.kling import KlingHook
 from kling_provider.simulator.server import SimulatorServer
 
 DAGS = Path(__file__).parent.parent / "dags"
-pytestmark = pytest.mark.xdist_group("metadata-database")
 
 
 @pytest.fixture(scope="session")

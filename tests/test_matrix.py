@@ -45,6 +45,11 @@ def test_the_lowest_airflow_of_the_metadata_is_a_cell() -> None:
     assert any(cell.lock == "lowest" for cell in matrix.PLAN)
 
 
+def test_there_is_chaos_once_for_each_airflow_and_database() -> None:
+    pairs = Counter((cell.lock, cell.database) for cell in matrix.PLAN if matrix.has_chaos(cell))
+    assert pairs == Counter({(cell.lock, cell.database) for cell in matrix.PLAN})
+
+
 def test_the_page_tells_of_every_cell_and_of_no_other() -> None:
     assert list(matrix.read_table(matrix.PAGE.read_text())) == [cell.key for cell in matrix.PLAN]
 
@@ -56,8 +61,8 @@ def test_a_run_writes_its_rows_and_leaves_the_others() -> None:
     )
     page = matrix.write_table(first, {matrix.PLAN[1]: matrix.Result("tests/api", 5, 1, 0)})
     table = matrix.read_table(page)
-    assert table[matrix.PLAN[0].key] == ("all tests", "10", "0", "1", "10 videos", "100 s")
-    assert table[matrix.PLAN[1].key] == ("tests/api", "5", "1", "0", "-", "0 s")
+    assert table[matrix.PLAN[0].key] == ("all tests", "10", "0", "1", "10 videos", "2 min")
+    assert table[matrix.PLAN[1].key] == ("tests/api", "5", "1", "0", "-", "0 min")
     assert table[matrix.PLAN[2].key][0] == matrix.NOT_RUN
     assert page.startswith("Above.\n\n")
     assert page.endswith("\n\nBelow.\n")

@@ -184,7 +184,6 @@ def test_it_is_mapped_like_any_task(dag: Any, picture: Path) -> None:
     assert mapped.operator.partial_kwargs["endpoint"] == "text2video"
 
 
-@pytest.mark.xdist_group("metadata-database")
 def test_it_runs_mapped_in_a_real_dag(
     metadata_database: None,  # noqa: F811
     stored: Path,  # noqa: F811

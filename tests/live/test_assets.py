@@ -18,7 +18,7 @@ from packaging.version import Version
 from kling_provider.simulator.server import SimulatorServer
 from scripts.private_airflow import PrivateAirflow
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
+pytestmark = pytest.mark.live
 
 DAGS = Path(__file__).parent.parent.parent / "dags"
 REMEMBERS = Version(airflow_package.__version__) >= Version("3.3")

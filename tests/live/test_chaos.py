@@ -8,7 +8,7 @@ import pytest
 
 from scripts import chaos
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
+pytestmark = pytest.mark.live
 
 
 def test_twenty_videos_survive_everything(tmp_path: Path) -> None:

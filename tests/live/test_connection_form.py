@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.live,
-    pytest.mark.xdist_group("live"),
     pytest.mark.skipif(
         Version(airflow_package.__version__) < Version("3.2"), reason="its form is made another way"
     ),

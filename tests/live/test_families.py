@@ -15,7 +15,7 @@ from scripts import chaos
 from scripts.private_airflow import PrivateAirflow
 from tests.live.test_live import ROOT, succeed, until
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
+pytestmark = pytest.mark.live
 
 #: DAG -> the kinds of what it stores.
 PIPELINES = {

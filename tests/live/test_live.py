@@ -20,7 +20,7 @@ import pytest
 from kling_provider.simulator.server import SimulatorServer
 from scripts.private_airflow import PrivateAirflow
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
+pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).parent.parent.parent
 API_KEY = "api-key-kling-live-0123456789abcdef"

@@ -8,7 +8,7 @@ import pytest
 
 from scripts import many_waits
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
+pytestmark = pytest.mark.live
 
 
 def test_forty_waits_survive_the_triggerer(tmp_path: Path) -> None:

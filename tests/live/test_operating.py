@@ -19,7 +19,7 @@ from kling_provider.simulator.server import SimulatorServer
 from scripts.private_airflow import PrivateAirflow
 from tests.live.test_live import succeed, until
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
+pytestmark = pytest.mark.live
 
 #: The recipes of docs/operating.md; a video is over when the test has seen it waited for.
 DAGS = """

@@ -16,7 +16,7 @@ from scripts import chaos, storm
 from scripts.private_airflow import PrivateAirflow
 from tests.live.test_live import ROOT, succeed, until
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
+pytestmark = pytest.mark.live
 
 MORE = """
 from datetime import datetime, timedelta

@@ -20,7 +20,7 @@ if not hasattr(AirflowPlugin, "external_views"):
     pytest.skip("Airflow 3.0 has no tabs of plugins", allow_module_level=True)
 playwright = pytest.importorskip("playwright.sync_api", reason="run `make venv`")
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("live")]
+pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).parent.parent.parent
 #: For a person to look at.

@@ -551,7 +551,6 @@ def take_dags_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.xdist_group("metadata-database")
 def test_mapped_sensors_ask_nothing_on_the_worker_although_only_ids_are_handed_on(
     metadata_database: None,  # noqa: F811
     kling_simulator: SimulatorServer,
@@ -568,7 +567,6 @@ def test_mapped_sensors_ask_nothing_on_the_worker_although_only_ids_are_handed_o
     assert len([one for one in kling_simulator.requests if one.method == "GET"]) == 2
 
 
-@pytest.mark.xdist_group("metadata-database")
 def test_every_family_can_be_mapped_and_chained(
     metadata_database: None,  # noqa: F811
     kling_simulator: SimulatorServer,

@@ -41,10 +41,10 @@ ui: $(VENV)/.demo ## The same Airflow, kept open in the browser until Ctrl-C
 	@$(BIN)/python -m scripts.demo --ui
 
 test: $(VENV)/.dev ## All tests but the live ones, with coverage; ARGS=... goes to pytest
-	$(BIN)/python -m pytest -m "not live" -n $(PROCESSES) --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -m "not live" -n $(PROCESSES) --dist worksteal --cov --cov-report=term $(ARGS)
 
 test-oldest: $(OLDEST)/.dev ## The same tests on the oldest Airflow that is supported (3.0.6)
-	$(OLDEST)/bin/python -m pytest -m "not live" -n $(PROCESSES) $(ARGS)
+	$(OLDEST)/bin/python -m pytest -m "not live" -n $(PROCESSES) --dist worksteal $(ARGS)
 
 test-lowest: $(VENV)/.dev ## The same tests on the lowest versions that pyproject.toml allows
 	$(BIN)/python -m scripts.matrix --cells 'lowest-*'

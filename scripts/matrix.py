@@ -210,8 +210,8 @@ def run(cell: Cell, tests: Sequence[str], videos: int) -> Result:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with log.open("w") as output:
         with database(cell) as where:
-            command = [str(python), "-m", "pytest", "-m", "not live", "-n", str(PROCESSES), "--dist", "worksteal"]
-            command += ["-p", "no:cacheprovider", f"--junitxml={report}", *tests]
+            command = [str(python), "-m", "pytest", "-m", "not live", "-n", str(PROCESSES)]
+            command += ["--dist", "worksteal", "-p", "no:cacheprovider", f"--junitxml={report}", *tests]
             _run(command, output.fileno(), environment | where)
         chaos = "-"
         if videos and has_chaos(cell):

@@ -132,7 +132,8 @@ def test_a_timeout_that_airflow_notices_first_says_the_same(
     task = submit()
     since_start = itertools.chain([0.0], itertools.repeat(60.1))
     monkeypatch.setattr("airflow.sdk.bases.sensor.time", SimpleNamespace(monotonic=since_start.__next__))
-    expected = rf"Task {task.task_id} of text2video was not over after 60 s .last status: (submitted|processing).*collect it"
+    last = "last status: (submitted|processing)"
+    expected = rf"Task {task.task_id} of text2video was not over after 60 s \({last}\).*collect it"
     with pytest.raises(KlingTaskTimeoutError, match=expected):
         run(sensor("poke", kling_task_id=task.task_id, endpoint="text2video", timeout=60))
 

@@ -121,19 +121,19 @@ def test_a_batch_that_is_too_long_is_halved_and_the_limit_remembered(
         batches = [one.query for one in kling_simulator.requests if one.path == "/tasks"]
         return [len(parse_qs(query)["task_ids"][0].split(",")) for query in batches]
 
-    async def finish_after_twenty_batches() -> None:
-        while len(sizes()) < 20:
+    async def finish_after_thirty_batches() -> None:
+        while len(sizes()) < 30:
             await asyncio.sleep(0.02)
         for task_id in ids:
             kling_simulator.finish(task_id)
 
     async def both() -> Events:
-        events, _ = await asyncio.gather(_wait_for(ids), finish_after_twenty_batches())
+        events, _ = await asyncio.gather(_wait_for(ids), finish_after_thirty_batches())
         return events
 
     check(asyncio.run(both()), ids)
     assert 1 <= len([size for size in sizes() if size > 7]) <= 6
-    assert max(sizes()[10:20]) <= 7
+    assert max(sizes()[20:30]) <= 7
 
 
 def test_tasks_of_both_dialects_share_a_batch(kling_simulator: SimulatorServer, connected: Any) -> None:

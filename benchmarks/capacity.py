@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import math
 import re
 import sys
@@ -243,7 +244,8 @@ def section(measured: Measured) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, or write it into the page; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=__doc__)
-    helps = dict(re.findall(r":param (\w+): (.*?)(?=\n\s+:param|\n\s*\Z)", Needs.__doc__ or "", re.DOTALL))
+    needs = inspect.cleandoc(Needs.__doc__ or "")  # before Python 3.13, it is indented
+    helps = dict(re.findall(r"^:param (\w+): (.*?)(?=\n:param|\Z)", needs, re.DOTALL | re.MULTILINE))
     for one in fields(Needs):
         words = " ".join(helps[one.name].split()).replace("%", "%%")
         parser.add_argument(

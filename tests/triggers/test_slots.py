@@ -216,7 +216,9 @@ async def test_it_leaves_nothing_behind() -> None:
         task_finished("kling_default", "video")
     await asyncio.gather(*waiting)
     await over()
-    assert line._background._task is None
+    async with asyncio.timeout(WITHIN):
+        while line._background._task is not None:
+            await asyncio.sleep(0.001)
     assert line._futures == {}
     assert asyncio.all_tasks() == {asyncio.current_task()}
 

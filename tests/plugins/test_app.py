@@ -193,17 +193,6 @@ def test_without_roots_no_stored_file_is_given(client: TestClient, monkeypatch: 
         assert client.get("/facts.json").json()["previews"] is False
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
-
-
 @pytest.fixture
 def in_bucket(s3: str, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> str:
     """Tasks whose files lie in a bucket, which is read with the connection `reader`; gives their address."""

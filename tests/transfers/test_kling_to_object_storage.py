@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -572,19 +571,8 @@ def test_templates_are_rendered():
 # --- object storage -----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A new bucket, reached through the Airflow connection ``my_store``."""
     import boto3
 
@@ -593,12 +581,10 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
         "conn_type": "aws",
         "login": "testing",
         "password": "testing",
-        "extra": {"region_name": "us-east-1", "endpoint_url": s3_server},
+        "extra": {"region_name": "us-east-1", "endpoint_url": s3},
     }
     monkeypatch.setenv("AIRFLOW_CONN_MY_STORE", json.dumps(fields))
-    bucket = boto3.resource("s3", endpoint_url=s3_server, **keys).Bucket(
-        f"videos-{datetime.now(UTC):%H%M%S%f}"
-    )
+    bucket = boto3.resource("s3", endpoint_url=s3, **keys).Bucket(f"videos-{datetime.now(UTC):%H%M%S%f}")
     bucket.create()
     return bucket
 

@@ -288,17 +288,6 @@ def test_an_odd_store_is_tried_and_left_as_it_was(odd: MemoryFileSystem) -> None
     assert kept(odd) == {}
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
-
-
 def aws(url: str, monkeypatch: pytest.MonkeyPatch, conn_id: str = "store") -> None:
     extra = {
         "region_name": "us-east-1",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -78,17 +77,6 @@ def test_what_the_transfer_stores_under_its_default_name_is_found(
         task_id="store", task=task.to_dict(), destination=f"{tmp_path}/2026/"
     ).execute({})
     assert task_id in stored_task_ids(f"file://{tmp_path}")
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
 
 
 @pytest.fixture

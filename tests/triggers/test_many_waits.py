@@ -22,7 +22,7 @@ from kling_provider.triggers.kling import KlingTaskTrigger
 from tests.nasty_server import IMAGE, NEW, TEXT, NastyKling, Task
 from tests.patient_clock import PatientClock
 
-#: Counting lines makes a wait five times as slow, and other tests reach the same ones.
+#: Counting lines makes a wait five times as slow; other tests reach most of the same ones.
 pytestmark = pytest.mark.no_cover
 
 CONN = "kling_default"

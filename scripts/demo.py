@@ -21,12 +21,12 @@ import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from scripts import accounts, videos
 from scripts.airflow_client import AirflowClientError
 from scripts.private_airflow import PrivateAirflow
-from scripts.processes import ProgramDied, Programs, tail
+from scripts.processes import ProgramDied, Programs, leave_in_order, tail
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 HOME = CHECKOUT / ".airflow"
@@ -47,11 +47,11 @@ def main() -> int:
     """Run the command line and return its exit code."""
     arguments = _arguments()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for its background jobs
-    signal.signal(signal.SIGTERM, _leave)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
-        signal.signal(signal.SIGHUP, _leave)
+    leave_in_order()
     try:
         with _only_one():
+            # before the caller's picture comes, which may have the name of one of these
+            shutil.copytree(DAGS / "pictures", PICTURES, dirs_exist_ok=True)
             return show_ui(arguments) if arguments.ui else make_video(arguments)
     except KeyboardInterrupt:
         say("Stopped.")
@@ -94,7 +94,6 @@ def show_ui(arguments: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _airflow(arguments: argparse.Namespace) -> Iterator[tuple[PrivateAirflow, accounts.Account | None]]:
     """Start the Kling and the Airflow; stop both at the end, whatever happens."""
-    shutil.copytree(DAGS / "pictures", PICTURES, dirs_exist_ok=True)
     account = accounts.account_in(os.environ)
     for name in accounts.SECRETS:
         os.environ.pop(name, None)
@@ -165,7 +164,6 @@ def _conf(arguments: argparse.Namespace) -> dict[str, Any]:
         if not given.is_file():
             raise DemoError(f"PICTURE={arguments.picture} is neither a file nor an http(s) address.")
         conf["picture"] = re.sub(r"[^A-Za-z0-9_.-]", "_", given.name).lstrip(".-") or "picture"
-        PICTURES.mkdir(parents=True, exist_ok=True)
         shutil.copy(given, PICTURES / conf["picture"])
     for name, value in (("prompt", arguments.prompt), ("model_name", arguments.model)):
         if value:
@@ -247,10 +245,6 @@ def _arguments() -> argparse.Namespace:
         help="do not ask; YES=1",
     )
     return parser.parse_args()
-
-
-def _leave(number: int, _: object) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ reference: $(VENV)/.demo ## Write docs/api/ anew, from the tables in kling_provi
 	$(BIN)/python -m kling_provider.api --markdown docs/api
 
 docs: $(VENV)/.dev ## The site of the documentation, into site/; open site/index.html
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
 
 test-live: $(VENV)/.dev ## The tests that need a live scheduler and triggerer
 	$(BIN)/python -m pytest -m live $(ARGS)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from configparser import Error as ConfigError
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from airflow.providers.common.compat.sdk import conf
 from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import Path as InPath
 from fastapi.responses import Response, StreamingResponse
 from starlette.datastructures import MutableHeaders
 from starlette.staticfiles import StaticFiles
@@ -29,7 +31,7 @@ from kling_provider.api.pricing import usd_of
 from kling_provider.plugins.kling import Receive, Scope, Send
 from kling_provider.plugins.manifests import asked_uri, stored_uri
 from kling_provider.plugins.pages import PAGES, answer_with
-from kling_provider.plugins.previews import NotShown, Root, open_stored, read_roots
+from kling_provider.plugins.previews import NotReadable, NotShown, Root, open_stored, read_roots
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ _HEADERS = {
     "Cache-Control": "no-cache",
 }
 _RANGE = re.compile(r"bytes=(\d{1,18})?-(\d{1,18})?")
+#: As the database can hold it.
+MapIndex = Annotated[int, InPath(ge=-1, lt=2**31)]
 
 router = APIRouter(
     dependencies=[
@@ -56,7 +60,9 @@ router = APIRouter(
 
 
 @router.api_route("/stored/{dag_id}/{run_id}/{task_id}/{map_index}/{number}", methods=["GET", "HEAD"])
-def stored(request: Request, dag_id: str, run_id: str, task_id: str, map_index: int, number: int) -> Response:
+def stored(
+    request: Request, dag_id: str, run_id: str, task_id: str, map_index: MapIndex, number: int
+) -> Response:
     """Give a file of the manifest that this task instance returned.
 
     :param number: its place in the manifest, from 0.
@@ -65,7 +71,9 @@ def stored(request: Request, dag_id: str, run_id: str, task_id: str, map_index: 
 
 
 @router.api_route("/asked/{dag_id}/{run_id}/{task_id}/{map_index}/{field}", methods=["GET", "HEAD"])
-def asked(request: Request, dag_id: str, run_id: str, task_id: str, map_index: int, field: str) -> Response:
+def asked(
+    request: Request, dag_id: str, run_id: str, task_id: str, map_index: MapIndex, field: str
+) -> Response:
     """Give a picture that this task instance was asked to use.
 
     :param field: dotted name in the rendered fields: ``image``, ``image_list.0.image``.
@@ -121,7 +129,7 @@ def _usd_per_unit(endpoint: str) -> float | None:
 def _roots() -> tuple[Root, ...]:
     try:
         return read_roots(conf.get("kling", "preview_roots", fallback=""))
-    except ValueError as error:  # the tab is worth having without previews
+    except (ValueError, ConfigError) as error:  # the tab is worth having without previews
         log.error("No stored file is shown in the Kling tab: %s", error)
         return ()
 
@@ -133,7 +141,8 @@ def _answer(request: Request, uri: str | None) -> Response:
     try:
         file = open_stored(uri, _roots())
     except NotShown as error:
-        log.info("Not shown in the Kling tab: %s", error)
+        level = logging.WARNING if isinstance(error, NotReadable) else logging.INFO
+        log.log(level, "Not shown in the Kling tab: %s", error)
         return Response(status_code=404)
     headers = {
         "Accept-Ranges": "bytes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,7 +48,7 @@ def asked_uri(dag_id: str, run_id: str, task_id: str, map_index: int, field: str
         found = _read_json(found)
         if isinstance(found, Mapping):
             found = found.get(name)
-        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+        elif isinstance(found, list) and re.fullmatch(r"\d{1,9}", name) and int(name) < len(found):
             found = found[int(name)]
         else:
             return None

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from airflow.api_fastapi.core_api import security
 from airflow.models.dag import DagModel
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.xcom import XComModel
+from airflow.providers.common.compat.sdk import conf
+from airflow.sdk.io import attach
+from airflow.sdk.io.store import ObjectStore
 from fastapi import HTTPException
 from fastapi.testclient import TestClient
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
-from kling_provider.plugins import manifests
+from kling_provider.plugins import manifests, previews
 from kling_provider.plugins.app import make_app
 
 MP4 = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2" + bytes(range(256)) * 3000
@@ -162,6 +166,25 @@ def test_a_forged_or_missing_entry_gives_nothing(task: str, client: TestClient) 
     assert (answer.status_code, answer.content) == (404, b"")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"stored/mine/{RUN}/mapped/{10**20}/0",
+        f"asked/mine/{RUN}/video/{10**20}/image",
+        f"stored/mine/{RUN}/mapped/-2/0",
+    ],
+)
+def test_a_map_index_that_no_database_holds_is_no_address(path: str, client: TestClient) -> None:
+    assert client.get(f"/{path}").status_code == 422
+
+
+@pytest.mark.parametrize(
+    "path", [f"stored/mine/{RUN}/mapped/4/{10**20}", f"asked/mine/{RUN}/video/-1/image_list.{'9' * 5000}"]
+)
+def test_a_place_that_no_list_has_gives_nothing(path: str, client: TestClient) -> None:
+    assert client.get(f"/{path}").status_code == 404
+
+
 @pytest.mark.parametrize("way", ["stored", "asked"])
 def test_the_dag_in_the_path_is_the_one_that_airflow_checks(
     way: str, client: TestClient, rights: Rights
@@ -193,6 +216,27 @@ def test_without_roots_no_stored_file_is_given(client: TestClient, monkeypatch: 
         assert client.get("/facts.json").json()["previews"] is False
 
 
+def test_a_percent_sign_in_airflow_cfg_costs_the_previews_and_not_the_tab(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("AIRFLOW__KLING__PREVIEW_ROOTS")
+    with in_airflow_cfg("/srv/100% videos"):
+        assert client.get("/facts.json").json()["previews"] is False
+        assert client.get(FILE).status_code == 404
+    assert "No stored file is shown in the Kling tab: '%' must be followed by '%'" in caplog.text
+    with in_airflow_cfg("/srv/100%% videos"):
+        assert client.get("/facts.json").json()["previews"] is True
+
+
+@contextmanager
+def in_airflow_cfg(preview_roots: str) -> Iterator[None]:
+    conf.read_string(f"[kling]\npreview_roots = {preview_roots}")
+    try:
+        yield
+    finally:
+        conf.remove_option("kling", "preview_roots", remove_default=False)
+
+
 @pytest.fixture
 def in_bucket(s3: str, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> str:
     """Tasks whose files lie in a bucket, which is read with the connection `reader`; gives their address."""
@@ -205,12 +249,15 @@ def in_bucket(s3: str, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> s
     bucket = boto3.resource("s3", endpoint_url=s3, **keys).Bucket(f"films-{time.time_ns()}")
     bucket.create()
     bucket.put_object(Key="videos/2026/a b+c.mp4", Body=MP4)
+    bucket.put_object(Key="videos//run/a.mp4", Body=MP4)
     bucket.put_object(Key="videos/page.mp4", Body=b"<html>")
     bucket.put_object(Key="other/a.mp4", Body=MP4)
     uris = ["2026/a b+c.mp4", "page.mp4", "missing.mp4", "../other/a.mp4", "", "2026"]
     manifest = [{"uri": f"s3://{bucket.name}/videos/{name}"} for name in uris]
     manifest.append({"uri": f"s3://{bucket.name}/other/a.mp4"})
     manifest.append({"uri": f"s3://no_such_connection@{bucket.name}/videos/2026/a b+c.mp4"})
+    manifest.append({"uri": f"s3://{bucket.name}/videos//run/a.mp4"})
+    manifest.append({"uri": f"s3://{bucket.name}/videos/run/a.mp4"})
     with manifests.create_session() as session:
         session.add(
             XComModel(
@@ -223,7 +270,7 @@ def in_bucket(s3: str, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> s
     return f"/stored/mine/{RUN}/to_s3/-1"
 
 
-@pytest.mark.parametrize("number", [0, 7])
+@pytest.mark.parametrize("number", [0, 7, 8])
 def test_a_file_in_a_bucket_is_given_with_the_connection_of_its_root(
     number: int, client: TestClient, in_bucket: str
 ) -> None:
@@ -242,10 +289,47 @@ def test_a_player_may_ask_for_a_part_of_a_file_in_a_bucket(
     assert part.headers["content-range"] == f"bytes {start}-{end - 1}/{len(MP4)}"
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6, 9])
 def test_nothing_else_of_a_bucket_is_given(number: int, client: TestClient, in_bucket: str) -> None:
     answer = client.get(f"{in_bucket}/{number}")
     assert (answer.status_code, answer.content) == (404, b"")
+
+
+@pytest.fixture
+def stale(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """What Airflow keeps of the connection `reader` as long as the process lives."""
+    monkeypatch.setattr(previews, "_renewed", {})
+    store = attach("s3", "reader")
+    yield store
+    vars(store).pop("fs", None)
+
+
+class Refuses:
+    """A store whose keys are no longer those of the account."""
+
+    def info(self, path: str) -> dict[str, int]:
+        raise PermissionError("The AWS Access Key Id you provided does not exist in our records.")
+
+
+def test_new_keys_of_the_connection_are_used_without_a_restart(
+    client: TestClient, in_bucket: str, stale: ObjectStore
+) -> None:
+    stale.fs = Refuses()
+    assert client.get(f"{in_bucket}/0").content == MP4
+
+
+def test_a_store_that_refuses_is_a_warning_and_is_not_asked_for_new_keys_at_every_look(
+    client: TestClient, in_bucket: str, stale: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.get(f"{in_bucket}/2")  # what is not there is no news
+    for _ in range(2):
+        stale.fs = Refuses()
+        client.get(f"{in_bucket}/0")
+    assert client.get(f"{in_bucket}/0").status_code == 404
+    assert isinstance(stale.fs, Refuses)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    refusal = "PermissionError: The AWS Access Key Id you provided does not exist in our records."
+    assert warnings == [f"Not shown in the Kling tab: {refusal}"] * 2
 
 
 @pytest.mark.parametrize("field", ["image", "image_list.0.image", "as_text.image"])

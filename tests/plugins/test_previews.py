@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kling_provider.plugins.previews import NotShown, Root, open_stored, read_roots
+from kling_provider.plugins.previews import NotReadable, NotShown, Root, open_stored, read_roots
 
 MP4 = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2" + b"x" * 1000
 
@@ -42,13 +42,14 @@ def test_a_plain_path_and_a_root_with_scheme_and_slash_are_the_same(root: Path) 
         "file://ROOT/../secret.mp4",
         "file://ROOT/2026/../../secret.mp4",
         "file://ROOT/%2e%2e/secret.mp4",
-        "file://ROOT//2026/a video.mp4",
         "file://ROOT/./2026/a video.mp4",
         "file://ROOT-of-others/b.mp4",
         "file://ROOT/2026",
         "file://ROOT",
         "file://ROOT/missing.mp4",
         "file://ROOT/2026/a video.mp4\x00.png",
+        "file://ROOT/2026/a video.mp4\n",
+        "file://ROOT/2026/a\u202evideo.mp4",
         "file://host/ROOT/2026/a video.mp4",
         "file:ROOT/2026/a video.mp4",
         "simplecache::file://ROOT/2026/a video.mp4",
@@ -64,6 +65,21 @@ def test_nothing_else_is_read(uri: str, root: Path) -> None:
         open_stored(uri.replace("ROOT", str(root)), read_roots(str(root)))
 
 
+@pytest.mark.parametrize(
+    "uri", ["file://ROOT//2026///a video.mp4", "file:///ROOT/2026/a video.mp4", "//ROOT/2026/a video.mp4"]
+)
+def test_on_a_disk_two_slashes_are_one(uri: str, root: Path) -> None:
+    assert open_stored(uri.replace("ROOT", str(root)), read_roots(f"/{root}//")).size == len(MP4)
+
+
+def test_a_name_may_have_any_space_of_any_script(root: Path) -> None:
+    (root / "夏\u3000旅行").mkdir()
+    (root / "夏\u3000旅行" / "灯台\u00a0.mp4").write_bytes(MP4)
+    assert open_stored(
+        f"file://{root}/夏\u3000旅行/灯台\u00a0.mp4", read_roots(f"{root}/夏\u3000旅行")
+    ).size == len(MP4)
+
+
 def test_without_roots_nothing_is_read(root: Path) -> None:
     assert read_roots("") == ()
     with pytest.raises(NotShown):
@@ -76,6 +92,24 @@ def test_a_link_below_a_root_leads_nowhere_else(root: Path, tmp_path: Path) -> N
     for name in ("link.mp4", "folder/secret.mp4"):
         with pytest.raises(NotShown, match="below none"):
             open_stored(f"file://{root}/{name}", read_roots(str(root)))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux tells what is open")
+def test_a_folder_that_becomes_a_link_while_a_file_is_opened_leads_nowhere_else(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "a video.mp4").write_bytes(MP4)
+    open_ = os.open
+
+    def swap_and_open(path: str, flags: int, *args: object, **kwargs: object) -> int:
+        (root / "2026").rename(tmp_path / "away")
+        (root / "2026").symlink_to(tmp_path / "secrets")
+        return open_(path, flags)
+
+    monkeypatch.setattr("kling_provider.plugins.previews.os.open", swap_and_open)
+    with pytest.raises(NotShown, match="below none"):
+        open_stored(f"file://{root}/2026/a video.mp4", read_roots(str(root)))
 
 
 def test_a_root_that_is_a_link_itself_is_what_it_leads_to(root: Path, tmp_path: Path) -> None:
@@ -135,6 +169,8 @@ def test_an_object_is_read_with_the_connection_of_its_root(monkeypatch: pytest.M
         "gs://bucket/videos/a.mp4",
         "s3://bucket/videos/a.mp4::file:///etc/passwd",
         "s3:///bucket/videos/a.mp4",
+        "s3://bucket//videos/a.mp4",
+        "s3://bucket/videos//../../other/a.mp4",
     ],
 )
 def test_no_other_object_is_read(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +184,7 @@ def test_a_store_that_does_not_answer_shows_nothing(monkeypatch: pytest.MonkeyPa
         raise ImportError("s3fs")
 
     monkeypatch.setattr("kling_provider.transfers.destinations.storage_path", no_package)
-    with pytest.raises(NotShown, match="s3fs"):
+    with pytest.raises(NotReadable, match="s3fs"):
         open_stored("s3://bucket/videos/a.mp4", read_roots("s3://bucket/videos"))
 
 

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -202,16 +202,32 @@ class WaitsForTask(HandsOn):
         :param believed_after: so many refusals in a row are believed.
         :param from_start: whether the clock starts with this try, not when Kling booked the task.
         """
+        submitted_at = None if ref.submitted_at is None else datetime.fromtimestamp(ref.submitted_at, UTC)
+
+        def deadline(task: KlingTask | None) -> float:
+            booked_at = (task and task.created_at) or submitted_at
+            return deadline_for(context, self.timeout, None if from_start else booked_at, started_at)
+
         return TaskPoller(
             poke_interval=self.poke_interval,
-            deadline=lambda task: deadline_for(
-                context, self.timeout, task.created_at if task and not from_start else None, started_at
-            ),
+            deadline=deadline,
             visible_by=(ref.submitted_at or started_at) + NOT_FOUND_GRACE_SECONDS,
             random=random.random,
-            answered=answered,
+            # A submit was answered: the key was good then, and may be on the way to be replaced now.
+            answered=answered or submitted_at is not None,
             believed_after=believed_after,
         )
+
+    def ask(self, poller: TaskPoller, ref: TaskRef) -> Decision:
+        """Ask once on this worker; after a rejected key, the connection is read anew for the next time.
+
+        :param poller: the state of the wait.
+        :param ref: whom to ask for.
+        """
+        decision = self.hook.poll_once(poller, ref.task_id, ref.endpoint)
+        if poller.key_is_rejected:
+            self.__dict__.pop("_hook", None)
+        return decision
 
     def may_be_over(self, context: Mapping[str, Any], ref: TaskRef) -> bool:
         """Whether it is worth a request to ask before deferring; the triggerer asks for many at once.
@@ -260,7 +276,7 @@ class WaitsForTask(HandsOn):
         """Wait on the worker."""
         story = Story()
         while True:
-            decision = self.hook.poll_once(poller, ref.task_id, ref.endpoint)
+            decision = self.ask(poller, ref)
             if not isinstance(decision, Wait):
                 return decision
             self.tell_the_log(story, ref, poller.task)
@@ -298,7 +314,7 @@ class WaitsForTask(HandsOn):
                 random=random.random,
                 answered=True,
             )
-            again = self.hook.poll_once(poller, ref.task_id, ref.endpoint)
+            again = self.ask(poller, ref)
             if not (isinstance(again, TimedOut) and again.failure):  # no answer: what the trigger saw stands
                 decision = again
         return self.finish(context, ref, decision)
@@ -369,25 +385,29 @@ def push_ids(
 
 
 def submitted_upstream(context: Mapping[str, Any], ref: TaskRef) -> TaskRef:
-    """Add what the submit upstream knows about a task whose bare id was handed on, as mapped ones do.
+    """Add what the submit upstream knows about a task whose bare id was handed on.
 
     :param context: Airflow's context.
     :param ref: whom to wait for.
-    :returns: with ``submitted_at`` and ``profile``, or as it was if nothing upstream tells of this task.
+    :returns: with ``endpoint``, ``submitted_at`` and ``profile`` of the submit, or as it was if nothing upstream
+        tells of this task.
     """
     ti, task = context.get("ti"), context.get("task")
-    if ref.submitted_at is not None or ti is None or task is None:
+    dag = None if task is None else task.get_dag()
+    if ref.submitted_at is not None or ti is None or task is None or dag is None:
         return ref
-    with contextlib.suppress(Exception):  # what is not known is asked for; nothing depends on it
-        tasks = task.get_dag().task_dict
-        for name in sorted(task.upstream_task_ids):
-            if not hasattr(getattr(tasks[name], "operator_class", type(tasks[name])), "kling_task"):
-                continue
-            told = ti.xcom_pull(task_ids=name, key="kling_task", map_indexes=ti.map_index)
-            if isinstance(told, Mapping) and told.get("task_id") == ref.task_id:
-                return replace(
-                    ref, submitted_at=_epoch(told.get("submitted_at")), profile=str(told.get("profile") or "")
-                )
+    for name in sorted(task.upstream_task_ids):
+        upstream = dag.task_dict[name]
+        if not hasattr(getattr(upstream, "operator_class", type(upstream)), "kling_task"):
+            continue
+        told = ti.xcom_pull(task_ids=name, key="kling_task", map_indexes=ti.map_index)
+        if isinstance(told, Mapping) and told.get("task_id") == ref.task_id:
+            return replace(
+                ref,
+                endpoint=str(told.get("endpoint") or ref.endpoint),
+                submitted_at=_epoch(told.get("submitted_at")),
+                profile=str(told.get("profile") or ""),
+            )
     return ref
 
 

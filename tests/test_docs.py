@@ -193,6 +193,20 @@ def test_every_family_runs_from_step_to_step(
             assert (task_id, value["status"]) == (task_id, "succeed")
 
 
+@pytest.mark.parametrize("handed_on", ["kling_task", "output"])
+def test_the_three_tasks_of_the_readme_serve_other_families_too(
+    handed_on: str, kling_simulator: SimulatorServer, kling_connection: str, tmp_path: Path
+) -> None:
+    (block,) = [block for block in blocks("README.md", "python") if 'DAG("picture_to_video"' in block]
+    other = re.sub(r" +image=.*\n", "", block.replace("KlingImageToVideo", "KlingTextToVideo"))
+    assert other.count("submit.kling_task") == 1
+    names: dict[str, Any] = {"__name__": "block"}
+    exec(compile(other.replace("submit.kling_task", f"submit.{handed_on}"), "block", "exec"), names)
+    returned = run_in_order(names["store"].dag, tmp_path)
+    assert [row["media_type"] for row in returned["store"]] == ["video/mp4"]
+    assert [task.endpoint for task in kling_simulator.tasks] == ["text2video"]
+
+
 def test_the_film_of_the_recipes_is_made(
     kling_simulator: SimulatorServer, kling_connection: str, tmp_path: Path
 ) -> None:

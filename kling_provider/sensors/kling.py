@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.providers.common.compat.sdk import (
@@ -28,7 +28,6 @@ from kling_provider.waiting import (
     POKE_SECONDS,
     TaskRef,
     WaitsForTask,
-    deadline_for,
     finished_already,
     positive_seconds,
     submitted_upstream,
@@ -54,13 +53,15 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
     identify-face, ...) have no task to wait for.
 
     :param kling_task_id: the id, the submit's ``kling_task`` or a ``KlingTask.to_dict()`` (templated).
-    :param endpoint: endpoint of the task, where the id is given alone (templated).
+    :param endpoint: endpoint of the task, where the id is given alone and comes from no submit right upstream, which
+        has written it down (templated).
     :param kling_conn_id: Airflow connection of type ``kling`` (templated).
     :param poke_interval: smallest gap between two asks, in seconds, at least 1; by default 5, in reschedule mode
         10. In that mode use no less: Airflow's scheduler may fail a task that comes back before its executor has
         reported the last run.
     :param timeout: seconds.
-    :param deferrable: wait in the triggerer, without a worker; False uses ``mode``.
+    :param deferrable: wait in the triggerer, without a worker; False waits as ``mode`` says: Airflow's ``poke``, which
+        holds a worker, or ``reschedule``. By default True, and False with ``mode="reschedule"``.
     :raises KlingTaskFailedError: if Kling says the task failed; not retried.
     :raises KlingTaskTimeoutError: if the task is not over in time; not retried.
     :raises KlingBadRequestError: if there is nothing to wait for: no id, or an endpoint that answers at once.
@@ -80,7 +81,7 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
         kling_conn_id: str = "kling_default",
         poke_interval: float | timedelta | None = None,
         timeout: float | timedelta = 3600,
-        deferrable: bool = True,
+        deferrable: bool | None = None,
         **kwargs: Any,
     ):
         given = POKE_SECONDS if poke_interval is None else poke_interval
@@ -89,12 +90,14 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
             timeout=positive_seconds("timeout", timeout, least=1),
             **kwargs,
         )
-        if poke_interval is None and self.mode == "reschedule" and not deferrable:
+        # "poke" is Airflow's default: only "reschedule" tells that somebody has chosen.
+        self.deferrable = self.mode != "reschedule" if deferrable is None else deferrable
+        if poke_interval is None and self.mode == "reschedule" and not self.deferrable:
             self.poke_interval = RESCHEDULE_SECONDS
         self.kling_task_id = kling_task_id
         self.endpoint = endpoint
         self.kling_conn_id = kling_conn_id
-        self.deferrable = deferrable
+        self._ref: TaskRef | None = None
         self._poller: TaskPoller | None = None
         self._story = Story()
 
@@ -121,13 +124,15 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
             raise
         except AirflowSensorTimeout:
             task = self._poller.task if self._poller else None
-            return self.finish(context, self._ref(), TimedOut(task.status if task else "unknown", None))
+            return self.finish(
+                context, self._waits_for(context), TimedOut(task.status if task else "unknown", None)
+            )
 
     def poke(self, context: Mapping[str, Any]) -> PokeReturnValue:
         """Ask once (poke and reschedule mode)."""
         if (over := self._over_already(context)) is not None:
             return PokeReturnValue(is_done=True, xcom_value=over)
-        ref = self._ref()
+        ref = self._waits_for(context)
         if self._poller is None:
             rescheduled = _first_reschedule(context) if self.reschedule else None
             # A process that was rescheduled remembers nothing, but was answered, or would not be here.
@@ -141,7 +146,7 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
                 answered=answered,
                 believed_after=BELIEVED_AFTER if rescheduled is None else 1,
             )
-        decision = self.hook.poll_once(self._poller, ref.task_id, ref.endpoint)
+        decision = self.ask(self._poller, ref)
         if isinstance(decision, Wait):
             self._tell_the_log(ref, self._poller.task, context)
             if not self.reschedule and decision.seconds > self.poke_interval:  # back-off, or Retry-After
@@ -154,7 +159,7 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
         if finished_already(self.kling_task_id) is not None:
             return
         with contextlib.suppress(KlingBadRequestError):
-            ref = self._ref()
+            ref = self._ref or TaskRef.read(self.kling_task_id, self.endpoint)
             log.warning("%s", kill_message(ref.task_id, ref.endpoint))
 
     def _tell_the_log(self, ref: TaskRef, task: KlingTask | None, context: Mapping[str, Any]) -> None:
@@ -164,8 +169,11 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
             self._story = Story(task.status, time.time() - booked_at - self.poke_interval)
         self.tell_the_log(self._story, ref, task)
 
-    def _ref(self) -> TaskRef:
-        return TaskRef.read(self.kling_task_id, self.endpoint)
+    def _waits_for(self, context: Mapping[str, Any]) -> TaskRef:
+        """Whom to ask for; read once in a process."""
+        if self._ref is None:
+            self._ref = submitted_upstream(context, TaskRef.read(self.kling_task_id, self.endpoint))
+        return self._ref
 
     def _over_already(self, context: Mapping[str, Any]) -> dict[str, Any] | None:
         """The result, if it was handed in; a failure as the exception that it is."""
@@ -177,12 +185,11 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
     def _ask_then_defer(self, context: Mapping[str, Any]) -> dict[str, Any]:
         if (over := self._over_already(context)) is not None:
             return over
-        ref = submitted_upstream(context, self._ref())
+        ref = self._waits_for(context)
         poller = self.poller_for(context, ref, started_at=time.time())
         if not self.may_be_over(context, ref):
-            booked_at = None if ref.submitted_at is None else datetime.fromtimestamp(ref.submitted_at, UTC)
-            self.defer_until_over(ref, deadline_for(context, self.timeout, booked_at, time.time()))
-        decision = self.hook.poll_once(poller, ref.task_id, ref.endpoint)
+            self.defer_until_over(ref, poller.deadline)
+        decision = self.ask(poller, ref)
         if isinstance(decision, Wait):
             self.defer_until_over(ref, poller.deadline)
         return self.finish(context, ref, decision)

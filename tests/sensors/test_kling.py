@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import os
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -37,7 +39,7 @@ from kling_provider.operators.kling import KlingTextToVideoOperator
 from kling_provider.sensors.kling import KlingTaskSensor
 from kling_provider.simulator.server import SimulatorServer
 from kling_provider.waiting import TaskRef
-from tests.contexts import context_of
+from tests.contexts import TaskInstance, context_of
 from tests.triggers.test_kling import fire
 
 MODES = ["deferrable", "poke", "reschedule"]
@@ -182,6 +184,62 @@ def test_it_takes_the_id_the_submits_xcom_or_a_task(
     endpoint = {"endpoint": "text2video"} if form in ("id", "number") else {}
     result, _ = run(sensor(kling_task_id=given, **endpoint))
     assert result["task_id"] == task.task_id
+
+
+@dataclass
+class Downstream(TaskInstance):
+    """A task instance that reads what the submit upstream, of the same map_index, has pushed."""
+
+    kling_task: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int | None = None) -> Any:
+        assert (task_ids, key, map_indexes) == ("submit", "kling_task", self.map_index)
+        return self.kling_task
+
+
+def after_a_submit(operator: KlingTaskSensor, task: KlingTask, map_index: int = -1, ago: float = 600) -> Any:
+    """A context of ``operator`` behind a submit that has pushed what it knows about ``task``."""
+    with DAG("clips", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+        dag.add_task(operator)
+        KlingTextToVideoOperator(task_id="submit", prompt="a boat") >> operator
+    context = context_of(operator)
+    context["ti"] = Downstream("clips", map_index=map_index, kling_task=reference(task, ago))
+    return context
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("map_index", [-1, 3])
+def test_of_a_bare_id_the_submit_upstream_knows_the_endpoint(
+    mode: str, map_index: int, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    task = submit()
+    kling_simulator.finish(task.task_id)
+    operator = sensor(mode, kling_task_id=task.task_id)
+    result = operator.execute(after_a_submit(operator, task, map_index))
+    assert (result["status"], result["endpoint"]) == ("succeed", "text2video")
+    assert operator.endpoint == "image2video"
+
+
+def test_the_triggerer_is_told_the_endpoint_that_the_submit_upstream_knows(
+    kling_simulator: SimulatorServer, kling_connection: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = submit()
+    operator = sensor(kling_task_id=task.task_id)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(after_a_submit(operator, task, ago=5))
+    assert deferred.value.trigger.serialize()[1]["endpoint"] == "text2video"
+    with caplog.at_level(logging.WARNING):
+        operator.on_kill()
+    assert f"Task {task.task_id} of text2video goes on" in caplog.text
+
+
+def test_what_the_submit_upstream_knows_of_another_task_does_not_count(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    operator = sensor(kling_task_id="123")
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(after_a_submit(operator, submit()))
+    assert deferred.value.trigger.serialize()[1]["endpoint"] == "image2video"
 
 
 SPOKEN = {"text": "Hello", "voice_id": "genshin_vindi2", "voice_language": "en"}
@@ -375,6 +433,36 @@ def test_a_wrong_key_fails_it_at_once(
         run(sensor(mode, kling_task_id="123", kling_conn_id="wrong"))
 
 
+@pytest.mark.parametrize(("retries", "left"), [(2, 80), (0, 100)], ids=["retry", "clear"])
+def test_a_retry_or_a_clear_while_the_key_is_replaced_waits_for_the_new_one(
+    retries: int, left: float, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    """Whoever knows when the task was submitted knows that a key was good: the triggerer tries for ten minutes."""
+    task = submit()
+    kling_simulator.fault(kind="expired_token", method="GET", times=1)
+    operator = sensor(kling_task_id=reference(task, ago=20), timeout=100, retries=retries)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context_of(operator, try_number=2, max_tries=2))
+    assert gets(kling_simulator) == 1
+    assert deferred.value.trigger.serialize()[1]["deadline"] == pytest.approx(time.time() + left, abs=3)
+
+
+def test_on_the_worker_too_the_connection_is_read_anew_after_a_rejected_key(
+    kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = submit()
+    kling_simulator.finish(task.task_id)
+    good = os.environ["AIRFLOW_CONN_KLING_DEFAULT"]
+    old = json.dumps({**json.loads(good), "password": "the-old-key"})
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", old)
+    operator = sensor("poke", kling_task_id=reference(task))
+    monkeypatch.setattr("kling_provider.sensors.kling.time.sleep", lambda _: None)
+    context = context_of(operator)
+    assert not operator.poke(context).is_done
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", good)
+    assert operator.poke(context).is_done
+
+
 def test_an_unknown_id_is_believed_after_a_while(
     kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -560,6 +648,8 @@ def test_without_an_ask_the_deadline_counts_from_the_booking_all_the_same(
     [
         ({}, 5),
         ({"deferrable": False}, 5),
+        ({"mode": "reschedule"}, 10),
+        ({"mode": "reschedule", "deferrable": True}, 5),
         ({"deferrable": False, "mode": "reschedule"}, 10),
         ({"deferrable": False, "default_args": {"mode": "reschedule"}}, 10),
         ({"deferrable": False, "mode": "reschedule", "poke_interval": 30}, 30),
@@ -568,3 +658,19 @@ def test_without_an_ask_the_deadline_counts_from_the_booking_all_the_same(
 )
 def test_the_default_interval_suits_the_mode(arguments: dict[str, Any], seconds: float) -> None:
     assert KlingTaskSensor(task_id="wait", kling_task_id="1", **arguments).poke_interval == seconds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "defers"),
+    [
+        ({}, True),
+        ({"mode": "poke"}, True),
+        ({"deferrable": False}, False),
+        ({"mode": "reschedule"}, False),
+        ({"default_args": {"mode": "reschedule"}}, False),
+        ({"mode": "reschedule", "deferrable": True}, True),
+        ({"mode": "reschedule", "default_args": {"deferrable": True}}, True),
+    ],
+)
+def test_who_asks_for_reschedule_mode_is_not_deferred(arguments: dict[str, Any], defers: bool) -> None:
+    assert KlingTaskSensor(task_id="wait", kling_task_id="1", **arguments).deferrable is defers

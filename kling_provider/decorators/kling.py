@@ -66,6 +66,7 @@ class KlingDecoratedOperator(DecoratedOperator, KlingSubmitOperator):
 
         :param context: Airflow's context.
         """
+        self._wait_for_upstream(context)  # before what is not there yet is written into a prompt
         self._ask(context)
         # Not that of DecoratedOperator, which looks for assets in what a function returns.
         return KlingSubmitOperator.execute(self, context)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import XComNotFound
+from airflow.providers.common.compat.sdk import XComArg, XComNotFound
 
 from kling_provider.exceptions import KlingBadRequestError
 
@@ -172,6 +173,40 @@ def wait_for_upstream(context: Mapping[str, Any], argument: str, value: object) 
         argument,
     )
     raise AirflowRescheduleException(datetime.now(UTC) + timedelta(seconds=EARLY_START_SECONDS))
+
+
+def places_from_upstream(value: object) -> Iterator[tuple[Any, ...]]:
+    """Where other tasks' results are in an argument: the keys and positions that lead to each of them.
+
+    :param value: an argument before it is rendered, maybe nested.
+    """
+    if isinstance(value, XComArg):
+        yield ()
+    inside: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        inside = value.items()
+    elif isinstance(value, list | tuple):
+        inside = enumerate(value)
+    for key, item in inside:
+        for rest in places_from_upstream(item):
+            yield (key, *rest)
+
+
+def wait_for_places(context: Mapping[str, Any], argument: str, value: Any, places: Iterable[Any]) -> None:
+    """See :func:`wait_for_upstream`, for each result of another task in an argument.
+
+    :param context: Airflow's context.
+    :param argument: its name.
+    :param value: the argument, rendered.
+    :param places: what :func:`places_from_upstream` gave before.
+    """
+    for place in places:
+        told = value
+        with suppress(LookupError, TypeError):  # a pre_execute hook may have made another one of it
+            for key in place:
+                told = told[key]
+        if told is None:  # so a result that is not there yet arrives
+            wait_for_upstream(context, argument + "".join(f"[{key!r}]" for key in place), None)
 
 
 def may_have_waited_for_upstream(context: Mapping[str, Any]) -> bool:

@@ -35,9 +35,10 @@ from kling_provider.operators.guards import (
     WaitsForUpstream,
     check_destinations,
     has_own_template_marks,
+    places_from_upstream,
     refuse_constant_id,
     refuse_equal_ids,
-    wait_for_upstream,
+    wait_for_places,
 )
 from kling_provider.triggers.kling import KlingPauseTrigger, kill_message, priced
 from kling_provider.triggers.slots import KlingSlotTrigger
@@ -168,7 +169,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         self._model_name: str | None = None
         self._submitting = ""
         self._estimate: Decimal | None = None
-        self._from_upstream: tuple[str, ...] = ()
+        self._from_upstream: dict[str, list[tuple[Any, ...]]] = {}
         if not hasattr(self, "kling_endpoint"):  # typed operators do it once they have their fields
             self._arguments_are_set()
 
@@ -193,8 +194,8 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
 
         :raises KlingBadRequestError: naming field, value, rule and way out.
         """
-        fields = [name for name in self.template_fields if isinstance(getattr(self, name), XComArg)]
-        self._from_upstream = tuple(fields)
+        found = {name: list(places_from_upstream(getattr(self, name))) for name in self.template_fields}
+        self._from_upstream = {name: places for name, places in found.items() if places}
         if has_own_template_marks(self):
             return
         try:
@@ -207,8 +208,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
 
         :param context: Airflow's context.
         """
-        for name in self._from_upstream:
-            wait_for_upstream(context, name, getattr(self, name))
+        self._wait_for_upstream(context)
         prepared = self._prepare(context)
         self._check_before_the_first_post(context)
         now = time.time()
@@ -285,6 +285,11 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             made_task=known["task_id"] or known["request_id"],
             facts={**known, "model_name": model_name, "units": units},
         )
+
+    def _wait_for_upstream(self, context: Mapping[str, Any]) -> None:
+        """Send nothing that was made of a result which is still to come."""
+        for name, places in self._from_upstream.items():
+            wait_for_places(context, name, getattr(self, name), places)
 
     def _prepare(self, context: Mapping[str, Any]) -> PreparedSubmit:
         prepared = self.hook.prepare(

@@ -9,12 +9,18 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import XComNotFound
-from airflow.sdk import DAG, task_group
+from airflow.sdk import DAG, task, task_group
+from airflow.sdk.definitions._internal.expandinput import MappedArgument
+from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
 from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.operators import guards
 from kling_provider.operators.guards import AirflowRescheduleException
-from kling_provider.operators.kling import KlingTextToVideoOperator
+from kling_provider.operators.kling import (
+    KlingOmniVideoOperator,
+    KlingSubmitOperator,
+    KlingTextToVideoOperator,
+)
 from kling_provider.sensors.kling import KlingTaskSensor
 from kling_provider.simulator.server import SimulatorServer
 from kling_provider.transfers.kling_to_object_storage import KlingToObjectStorageOperator
@@ -380,6 +386,63 @@ def test_where_airflow_cannot_be_asked_the_mistake_is_told_as_ever(
     ):
         with pytest.raises(KlingBadRequestError):
             alone.execute(context)
+
+
+def chosen() -> DAG:
+    """In a group, the request of a submit is made of what a task before it has chosen, in several ways."""
+    with DAG("night", schedule=None, start_date=START) as dag:
+
+        @task
+        def animal() -> str:
+            return "whale"
+
+        @task.kling(endpoint="text2video")
+        def called(what: Any, *, more: dict[str, Any] | None = None) -> dict[str, Any]:
+            return {"prompt": f"A {what or (more or {}).get('animals')} at sea"}
+
+        @task_group
+        def clip(number: int) -> None:
+            one = animal()
+            called(one)
+            called.override(task_id="by_name")(what=one)
+            called.override(task_id="nested")(None, more={"animals": [one, number]})
+            KlingSubmitOperator(
+                task_id="request",
+                endpoint="image2video",
+                request={"image": "https://p.example/a.jpg", "dynamic_masks": [{"mask": one}]},
+            )
+            KlingOmniVideoOperator(task_id="typed", prompt="a boat", image_list=[{"image_url": one}])
+
+        clip.expand(number=[1, 2])
+    return dag
+
+
+@pytest.mark.parametrize("task_id", ["called", "by_name", "nested", "request", "typed"])
+def test_nothing_is_sent_that_was_made_of_a_result_which_is_still_to_come(
+    task_id: str, kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator: Any = chosen().task_dict[f"clip.{task_id}"]
+    monkeypatch.setattr(PlainXComArg, "resolve", lambda *_, **__: None)
+    monkeypatch.setattr(MappedArgument, "resolve", lambda *_, **__: 1)
+    ti = StartedEarly(operator.task_id, {"clip.animal": "running"})
+    context = {"ti": ti, "task": operator, "task_reschedule_count": 0, "expanded_ti_count": None}
+    operator.render_template_fields(context)
+    with pytest.raises(AirflowRescheduleException):
+        operator.execute(context)
+    assert kling_simulator.requests == []
+
+
+@pytest.mark.parametrize("task_id", ["called", "by_name", "nested"])
+def test_what_is_there_is_sent(
+    task_id: str, kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator: Any = chosen().task_dict[f"clip.{task_id}"]
+    monkeypatch.setattr(PlainXComArg, "resolve", lambda *_, **__: "whale")
+    monkeypatch.setattr(MappedArgument, "resolve", lambda *_, **__: 1)
+    context = context_of(operator)
+    operator.render_template_fields(context)
+    operator.execute(context)
+    assert "whale" in kling_simulator.creates[0].body["prompt"]
 
 
 @pytest.mark.parametrize("task_id", ["clip.wait", "clip.store"])

@@ -39,11 +39,14 @@ from kling_provider.simulator.server import SimulatorServer
 from scripts.airflow_client import AirflowClientError
 from scripts.postgres import PrivatePostgres
 from scripts.private_airflow import PrivateAirflow
-from scripts.processes import age_of
+from scripts.processes import age_of, leave_in_order
 
 ROOT = Path(__file__).parent.parent
 DAG_ID = "chaos"
 POINTS = ("before_the_post", "after_booking", "before_the_xcom", "in_mid_download")
+#: One for each of them.
+LEAST_VIDEOS = len(POINTS)
+LEFT = "Logs, plan and videos are in {}."
 #: Spoiled answers: before and after the work is done. Kling's real ones, a proxy's, and the network's.
 FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "cut_before"},
@@ -171,6 +174,11 @@ class Accounts:
                 f"not stored and not told as unknown: {untold}": not untold,
             }
         return [text for text, holds in rules.items() if not holds]
+
+    def spared(self) -> list[str]:
+        """At which points nobody was killed, though a run is a proof of all of them."""
+        idle = [what for point in POINTS if not self.done[what := f"killed {point.replace('_', ' ')}"]]
+        return [f"nobody was {what}" for what in idle]
 
     def __str__(self) -> str:
         figures = {
@@ -454,6 +462,20 @@ def run(
             return Chaos(plan, gateway, folder, kling, airflow).run(most_seconds)
 
 
+@contextlib.contextmanager
+def folder_of_a_run(prefix: str) -> Iterator[Path]:
+    """A new folder. If the run does not come to its end, whoever looks into it is told where it is.
+
+    :param prefix: of its name.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield folder
+    except BaseException:
+        print(f"It did not come to its end. {LEFT.format(folder)}", flush=True)
+        raise
+
+
 def conclude(folder: Path, violations: Sequence[str], *, keep: bool) -> int:
     """Tell what did not hold, and leave the folder only to who has to look into it; returns the exit code.
 
@@ -462,7 +484,7 @@ def conclude(folder: Path, violations: Sequence[str], *, keep: bool) -> int:
     for violation in violations:
         print(f"VIOLATION: {violation}")
     if violations or keep:
-        print(f"Logs, plan and videos are in {folder}.")
+        print(LEFT.format(folder))
     else:
         shutil.rmtree(folder, ignore_errors=True)
     return 1 if violations else 0
@@ -478,19 +500,20 @@ def main() -> int:
     parser.add_argument("--parallelism", type=int, default=5)
     parser.add_argument("--keep", action="store_true", help="keep the folder also if all is well")
     told = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="kling-chaos-"))
-    accounts = run(
-        folder,
-        seed=told.seed,
-        videos=told.videos,
-        gateway=told.gateway,
-        kind=told.database,
-        parallelism=told.parallelism,
-    )
-    print(accounts)
-    idle = [what for point in POINTS if not accounts.done[what := f"killed {point.replace('_', ' ')}"]]
-    violations = accounts.violations(told.gateway) + [f"nobody was {what}" for what in idle]
-    return conclude(folder, violations, keep=told.keep)
+    if told.videos < LEAST_VIDEOS:
+        parser.error(f"--videos: {LEAST_VIDEOS} at least, so that somebody dies at every point")
+    leave_in_order()
+    with folder_of_a_run("kling-chaos-") as folder:
+        accounts = run(
+            folder,
+            seed=told.seed,
+            videos=told.videos,
+            gateway=told.gateway,
+            kind=told.database,
+            parallelism=told.parallelism,
+        )
+        print(accounts)
+        return conclude(folder, accounts.violations(told.gateway) + accounts.spared(), keep=told.keep)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import argparse
 import random
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from scripts import chaos, videos
 from scripts.airflow_client import AirflowClientError
 from scripts.postgres import PrivatePostgres
 from scripts.private_airflow import COMPONENTS, PrivateAirflow
-from scripts.processes import children_of
+from scripts.processes import children_of, leave_in_order
 from scripts.redis import PrivateRedis
 
 BATCH = "kling_batch"
@@ -186,7 +185,8 @@ def run_chaos(
         seconds=time.monotonic() - began,
     )
     alive = [name for name in run.deaths if not accounts.done[f"{name} killed"]]
-    return row, accounts.violations("official") + [f"{name} was not killed" for name in alive]
+    violations = accounts.violations("official") + accounts.spared()
+    return row, violations + [f"{name} was not killed" for name in alive]
 
 
 def more_deaths(plan: chaos.Plan) -> dict[str, list[float]]:
@@ -266,10 +266,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the chaos (default: 1)")
     parser.add_argument("--keep", action="store_true", help="keep the folder also if all is well")
     told = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="kling-cluster-"))
-    rows, violations = run(folder, batch=told.videos, chaos_videos=told.chaos, seed=told.seed)
-    print("", HEAD, re.sub(r"[^|]+", "---", HEAD), *rows, "", sep="\n")
-    return chaos.conclude(folder, violations, keep=told.keep)
+    if told.videos < 0:
+        parser.error("--videos: not less than none")
+    if told.chaos and told.chaos < chaos.LEAST_VIDEOS:
+        parser.error(f"--chaos: 0, or {chaos.LEAST_VIDEOS} at least, so that somebody dies at every point")
+    if not told.videos and not told.chaos:
+        parser.error("--videos 0 --chaos 0: there is nothing to run")
+    leave_in_order()
+    with chaos.folder_of_a_run("kling-cluster-") as folder:
+        rows, violations = run(folder, batch=told.videos, chaos_videos=told.chaos, seed=told.seed)
+        print("", HEAD, re.sub(r"[^|]+", "---", HEAD), *rows, "", sep="\n")
+        return chaos.conclude(folder, violations, keep=told.keep)
 
 
 if __name__ == "__main__":

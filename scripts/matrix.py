@@ -10,8 +10,8 @@ database, each older one a pair, and one cell the lowest versions that pyproject
     make matrix ARGS="--cells '3.2-*' 'newest-py3.13-*'"    # some cells
     make matrix ARGS="--tests tests/operators --videos 0"   # some tests, without the chaos
 
-After each cell, its row in docs/matrix.md is written anew, with what was run. It ends with 1 if a test failed, or if a
-Python could not be had.
+After each cell, its row in docs/matrix.md is written anew, with what was run. It ends with 1 if a test failed, or if
+what a cell needs (its Python, its packages, PostgreSQL) could not be had.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from scripts.postgres import PrivatePostgres
+from scripts.postgres import PostgresError, PrivatePostgres
+from scripts.processes import Programs, leave_in_order
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / ".matrix"
@@ -44,6 +45,8 @@ EXTRAS = "simulator,s3,dev"
 PROCESSES = 4
 #: Their databases; the main one is for a run without -n.
 WORKERS = ("main", *(f"gw{number}" for number in range(PROCESSES)))
+#: In which a chaos stops its Airflow and its database; then it is killed.
+GRACE_SECONDS = 30.0
 ALL_TESTS = "all tests"
 NOT_RUN = "not run yet"
 #: Asks a Python for its version; an incomplete one cannot answer.
@@ -104,7 +107,10 @@ PLAN = (
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a cell."""
+    """What became of a cell.
+
+    :param code: exit code of pytest. An interrupted one may have written a report in which nothing has failed.
+    """
 
     what: str
     passed: int = 0
@@ -112,17 +118,19 @@ class Result:
     skipped: int = 0
     chaos: str = "-"
     seconds: float = 0
+    code: int = 0
 
     @property
     def is_good(self) -> bool:
         """Whether tests were run and nothing went wrong."""
-        return self.passed > 0 and self.failed == 0 and self.chaos != "failed"
+        return self.code == 0 and self.passed > 0 and self.failed == 0 and self.chaos != "failed"
 
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns of the table but those of the cell."""
         numbers = (self.passed, self.failed, self.skipped)
-        return self.what, *map(str, numbers), self.chaos, f"{self.seconds / 60:.0f} min"
+        ended = f"; pytest ended with {self.code}" if self.code and not self.failed else ""
+        return self.what + ended, *map(str, numbers), self.chaos, f"{self.seconds / 60:.0f} min"
 
 
 def has_chaos(cell: Cell) -> bool:
@@ -202,36 +210,34 @@ def run(cell: Cell, tests: Sequence[str], videos: int) -> Result:
     :param tests: what pytest is given; empty for all.
     :param videos: of the chaos, where the cell has one; 0 for none.
     :raises NoPythonError: if its Python cannot be had.
+    :raises PostgresError: if its database cannot be had.
+    :raises subprocess.CalledProcessError: if its environment cannot be made; what uv says of it has been printed.
     """
     python = make_environment(cell)
     report, log = FOLDER / f"{cell.name}.xml", FOLDER / f"{cell.name}.log"
-    report.unlink(missing_ok=True)
+    for left in (report, log):
+        left.unlink(missing_ok=True)
     began = time.monotonic()
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    with log.open("w") as output:
-        with database(cell) as where:
-            command = [str(python), "-m", "pytest", "-m", "not live", "-n", str(PROCESSES)]
-            command += ["--dist", "worksteal", "-p", "no:cacheprovider", f"--junitxml={report}", *tests]
-            _run(command, output.fileno(), environment | where)
-        chaos = "-"
-        if videos and has_chaos(cell):
-            command = [
-                str(python),
-                "-m",
-                "scripts.chaos",
-                f"--videos={videos}",
-                f"--database={cell.database}",
-            ]
-            code = _run(command, output.fileno(), environment)
-            chaos = "failed" if code else f"{videos} videos"
+    with database(cell) as where:
+        command = [str(python), "-m", "pytest", "-m", "not live", "-n", str(PROCESSES)]
+        command += ["--dist", "worksteal", "-p", "no:cacheprovider", f"--junitxml={report}", *tests]
+        code = _run(command, log, environment | where)
+    chaos = "-"
+    if videos and has_chaos(cell):
+        command = [str(python), "-m", "scripts.chaos", f"--videos={videos}", f"--database={cell.database}"]
+        chaos = "failed" if _run(command, log, environment) else f"{videos} videos"
     what = " ".join(tests) or ALL_TESTS
-    return Result(what, **read_report(report), chaos=chaos, seconds=time.monotonic() - began)
+    return Result(what, **read_report(report), chaos=chaos, seconds=time.monotonic() - began, code=code)
 
 
-def _run(command: Sequence[str], output: int, environment: Mapping[str, str]) -> int:
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False
-    ).returncode
+def _run(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
+    """Run a command to its end, or stop it and all it has started when this process is stopped; gives its exit code."""
+    programs = Programs()
+    try:
+        return programs.start("cell", command, log=log, env=environment, cwd=ROOT, grace=GRACE_SECONDS).wait()
+    finally:
+        programs.stop()
 
 
 def read_report(report: Path) -> dict[str, int]:
@@ -282,6 +288,7 @@ def main() -> int:
     if not cells:
         parser.error(f"no cell is named {' or '.join(told.cells)}")
     FOLDER.mkdir(exist_ok=True)
+    leave_in_order()
     results: dict[Cell, Result] = {}
     missing: list[str] = []
     for cell in cells:
@@ -293,14 +300,14 @@ def main() -> int:
             results[cell] = run(cell, told.tests, told.videos)
             print(f"    {' | '.join(results[cell].columns)}", flush=True)
             PAGE.write_text(write_table(PAGE.read_text(), results))
-        except NoPythonError as error:
+        except (NoPythonError, PostgresError, subprocess.CalledProcessError) as error:
             missing.append(cell.name)
             print(f"{cell.name}: NOT RUN. {error}", flush=True)
     if results:
         ran = write_table(f"{BEGIN}{END}", results).splitlines()[1:-1]
         print("", *(row for row in ran if NOT_RUN not in row), sep="\n")
     bad = [cell.name for cell, result in results.items() if not result.is_good]
-    for names, what in ((bad, "Failed"), (missing, "Not run, for want of its Python")):
+    for names, what in ((bad, "Failed"), (missing, "Not run")):
         if names:
             print(f"{what}: {', '.join(names)}.")
     return 1 if bad or missing else 0

@@ -44,6 +44,19 @@ class PrivatePostgres:
         return f"{self.server}/airflow"
 
     def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _start(self) -> None:
         data, log = self._folder / "data", self._folder / "log"
         if os.geteuid() == 0:
             user = pwd.getpwnam(USER)
@@ -69,11 +82,8 @@ class PrivatePostgres:
                 raise PostgresError(f"PostgreSQL did not start:\n{tail(log)}")
             time.sleep(0.2)
         self.create_database("airflow")
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _stop(self) -> None:
         self._programs.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 

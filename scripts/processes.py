@@ -14,9 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 GRACE_SECONDS = 8.0
 ORPHAN_GRACE_SECONDS = 1.0  # for processes whose program has ended before them
@@ -52,7 +51,7 @@ class Programs:
         """
         self._tell_guard("")  # it must be there before the first thing it guards
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        with _leave.held_back(), log.open("ab") as output:
             program = subprocess.Popen(
                 command,
                 env=dict(env),
@@ -62,10 +61,10 @@ class Programs:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._running[name], self._logs[name] = program, log
-        self._excused.discard(name)
-        self._graces[program.pid] = grace
-        self._tell_guard(f"{program.pid} {grace}\n")
+            self._running[name], self._logs[name] = program, log
+            self._excused.discard(name)
+            self._graces[program.pid] = grace
+            self._tell_guard(f"{program.pid} {grace}\n")
         return program
 
     def check(self) -> None:
@@ -122,8 +121,31 @@ def leave_in_order() -> None:
         signal.signal(signal.SIGHUP, _leave)
 
 
-def _leave(number: int, _: object) -> NoReturn:
-    raise SystemExit(128 + number)
+class _Leaving:
+    """The handler of these signals. What is just being started becomes known first, so that it is stopped too."""
+
+    def __init__(self) -> None:
+        self._starting = 0
+        self._number = 0
+
+    def __call__(self, number: int, _: object) -> None:
+        self._number = number
+        if not self._starting:
+            raise SystemExit(128 + number)
+
+    @contextlib.contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Let a signal that comes within the block end the process after it."""
+        self._starting += 1
+        try:
+            yield
+        finally:
+            self._starting -= 1
+            if self._number:
+                raise SystemExit(128 + self._number)
+
+
+_leave = _Leaving()
 
 
 def tail(log: Path, lines: int = 40) -> str:

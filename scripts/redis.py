@@ -35,6 +35,19 @@ class PrivateRedis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _start(self) -> None:
         log = self._folder / "log"
         command = [self._server, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         self._programs.start("redis", command, log=log, env=dict(os.environ), cwd=self._folder)
@@ -43,11 +56,8 @@ class PrivateRedis:
             if time.monotonic() > deadline:
                 raise RedisError(f"Redis did not start:\n{tail(log)}")
             time.sleep(0.1)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _stop(self) -> None:
         self._programs.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 

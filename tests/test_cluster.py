@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -57,6 +65,68 @@ def test_it_runs_with_the_settings_of_the_proof() -> None:
     assert env["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
     assert env["AIRFLOW__CELERY__RESULT_BACKEND"] == "db+postgresql+psycopg2://airflow@127.0.0.1:1/airflow"
     assert env["AIRFLOW__CELERY__BROKER_URL"] == "redis://127.0.0.1:2/0"
+
+
+def test_a_run_in_which_nobody_died_is_no_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Peace:
+        """All videos are there, and the workers, triggerers and the scheduler were killed, but no task at a point."""
+
+        def __init__(self, plan: chaos.Plan, *_: object) -> None:
+            self.deaths = {"triggerer": [], "scheduler": []}
+            self.asked = plan.videos
+
+        def run(self, most_seconds: float) -> chaos.Accounts:
+            done = Counter(f"{name} killed" for name in self.deaths)
+            return chaos.Accounts(self.asked, self.asked, 0, self.asked, self.asked, done=done)
+
+    monkeypatch.setattr(chaos, "Chaos", Peace)
+    plan = chaos.Plan.draw(1, 20, "official", 60)
+    row, wrong = cluster.run_chaos(cast(Any, None), cast(Any, None), tmp_path, plan)
+    assert row.is_good
+    assert wrong == [f"nobody was killed {point.replace('_', ' ')}" for point in chaos.POINTS]
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (cluster, ["--videos", "0", "--chaos", "0"]),
+        (cluster, ["--videos", "-1"]),
+        (cluster, ["--chaos", "-1"]),
+        (cluster, ["--chaos", "3"]),
+        (chaos, ["--videos", "0"]),
+        (chaos, ["--videos", "3"]),
+    ],
+)
+def test_a_run_of_nothing_is_refused(
+    command: ModuleType, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["make", *arguments])
+    monkeypatch.setattr(command, "run", None)
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("name", ["chaos", "cluster"])
+def test_who_is_stopped_says_where_everything_is(name: str, tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from scripts import {name} as command
+command.run = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
+command.main()
+"""
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=chaos.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (folder,) = tmp_path.glob(f"kling-{name}-*")
+    assert done.returncode == 128 + signal.SIGTERM
+    assert f"Logs, plan and videos are in {folder}." in done.stdout
 
 
 def test_every_worker_and_the_other_triggerer_die_once() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
 import sys
 import tomllib
 from collections import Counter
@@ -90,6 +94,7 @@ def test_what_pytest_wrote_is_counted(tmp_path: Path) -> None:
         (matrix.Result("all tests", passed=0), False),
         (matrix.Result("all tests", passed=1, failed=1), False),
         (matrix.Result("all tests", passed=1, chaos="failed"), False),
+        (matrix.Result("all tests", passed=1, code=2), False),
     ],
 )
 def test_only_what_ran_and_did_not_fail_is_good(result: matrix.Result, is_good: bool) -> None:
@@ -117,7 +122,87 @@ def test_what_cannot_be_had_is_said_and_is_no_success(
     assert matrix.main() == 1
     said = capsys.readouterr().out
     assert f"{CELL.name}: NOT RUN. There is no Python 3.12 here." in said
-    assert f"Not run, for want of its Python: {CELL.name}." in said
+    assert f"Not run: {CELL.name}." in said
+
+
+@pytest.mark.parametrize(
+    "error", [matrix.PostgresError("no server"), subprocess.CalledProcessError(2, ["uv", "pip", "install"])]
+)
+def test_what_a_cell_lacks_is_no_end_of_the_others(
+    error: Exception,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(cell: matrix.Cell, *_: object) -> matrix.Result:
+        if cell == CELL:
+            raise error
+        return matrix.Result("all tests", passed=1)
+
+    page = tmp_path / "matrix.md"
+    page.write_text(matrix.PAGE.read_text())
+    monkeypatch.setattr(matrix, "PAGE", page)
+    monkeypatch.setattr(matrix, "run", run)
+    monkeypatch.setattr(matrix, "leave_in_order", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["matrix", "--cells", CELL.name, "3.0-*"])
+    assert matrix.main() == 1
+    said = capsys.readouterr().out
+    assert f"{CELL.name}: NOT RUN. {error}" in said
+    assert "3.0-py3.12-postgres: Airflow" in said
+    assert f"Not run: {CELL.name}." in said
+    assert "Failed" not in said
+
+
+def test_a_pytest_that_was_interrupted_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(command: list[str], log: Path, environment: object) -> int:
+        (report,) = [part.partition("=")[2] for part in command if part.startswith("--junitxml=")]
+        Path(report).write_text(
+            '<testsuites><testsuite tests="9" failures="0" errors="0" skipped="3"/></testsuites>'
+        )
+        return 2
+
+    monkeypatch.setattr(matrix, "FOLDER", tmp_path)
+    monkeypatch.setattr(matrix, "make_environment", lambda cell: Path(sys.executable))
+    monkeypatch.setattr(matrix, "_run", interrupted)
+    result = matrix.run(matrix.PLAN[0], [], videos=0)
+    assert (result.passed, result.failed, result.is_good) == (6, 0, False)
+    assert result.columns[0] == "all tests; pytest ended with 2"
+
+
+def lives(pid: int) -> bool:
+    """Whether the process is there; one that is dead may wait for somebody to read its exit code."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+#: `make matrix` with a cell that says who it is, and cleans up when it is asked to end.
+STOPPED = """
+import os, sys
+from pathlib import Path
+from scripts import matrix
+shell = 'trap "touch cleaned; exit" TERM; cd {folder}; sleep 60 & echo $$ $! > pids; wait'
+matrix.run = lambda *_: matrix._run(["sh", "-c", shell], Path("{folder}/log"), os.environ)
+sys.argv = ["matrix", "--cells", "newest-py3.11-sqlite"]
+matrix.main()
+"""
+
+
+def test_whoever_is_stopped_leaves_nothing_running(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pids")
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED.format(folder=tmp_path)], cwd=ROOT, stdout=subprocess.DEVNULL
+    ) as make:
+        pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+        try:
+            make.terminate()
+            assert make.wait() == 128 + signal.SIGTERM
+            assert (tmp_path / "cleaned").exists()
+            assert [pid for pid in pids if lives(pid)] == []
+        finally:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_pattern_that_fits_no_cell_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,12 @@ from kling_provider.api.endpoints import Endpoint
 from kling_provider.api.errors import InvalidRequest, shorten, show
 from kling_provider.api.gateways import PictureLimits, SoundLimits
 from kling_provider.api.places import change_each
+from kling_provider.transfers.containers import NotMedia, recognise
 
 _PASSED_THROUGH = re.compile(r"(https?|ftp)://", re.IGNORECASE)
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LOCAL_URI = re.compile(r"(file|local)://", re.IGNORECASE)  # fsspec knows both names
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"IEND\xaeB`\x82"
 _JPEG = b"\xff\xd8\xff"
 
 #: Pictures scaled by hand rarely agree to the last pixel.
@@ -194,18 +194,11 @@ def _check_sound(field: str, source: str, data: bytes) -> None:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether the end of the picture itself is there; a preview inside a jpg has an end too."""
-    if data.startswith(_PNG):
-        return _PNG_END in data
-    at = 2
-    while data[at : at + 1] == b"\xff":
-        if data[at + 1 : at + 2] == b"\xff":  # a fill byte before a marker
-            at += 1
-            continue
-        if data[at + 1 : at + 2] == b"\xda":  # the picture's data starts; only its end looks like ff d9 in it
-            return data.find(b"\xff\xd9", at) >= 0
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return False
+    try:
+        recognise(io.BytesIO(data))
+    except NotMedia:
+        return False
+    return True
 
 
 def _check_masks(sizes: Sequence[_Size]) -> None:

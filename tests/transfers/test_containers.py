@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from kling_provider.transfers import containers
 from kling_provider.transfers.containers import MediaType, NotMedia, recognise
 from tests.independent_server import video_blob
 from tests.transfers.serving import video
@@ -98,6 +99,46 @@ def test_reading_starts_at_the_beginning():
 def test_an_mp4_that_is_cut_off_is_noticed(content):
     with pytest.raises(NotMedia, match=f"is an MP4 that is cut off after {len(content)} bytes"):
         recognise(io.BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        *((encoded("PNG")[:-cut], "PNG") for cut in (1, 4, 12, 20, len(encoded("PNG")) - 16)),
+        *((encoded("JPEG")[:-cut], "JPEG") for cut in (1, 2, 50, len(encoded("JPEG")) - 3)),
+        *((sound()[:-cut], "WAV") for cut in (10, 20)),
+    ],
+)
+def test_a_picture_or_a_sound_that_is_cut_off_is_noticed(content, kind):
+    with pytest.raises(NotMedia, match=f"is a {kind} that is cut off after {len(content)} bytes"):
+        recognise(io.BytesIO(content))
+
+
+def test_a_preview_inside_a_jpeg_is_not_taken_for_its_end():
+    preview = encoded("JPEG")
+    whole = encoded("JPEG")
+    exif = b"\xff\xe1" + (len(preview) + 2).to_bytes(2, "big") + preview
+    content = whole[:2] + exif + whole[2:]
+    assert recognise(io.BytesIO(content)).extension == "jpg"
+    with pytest.raises(NotMedia, match="cut off"):
+        recognise(io.BytesIO(content[:-2]))
+
+
+def test_the_end_of_a_jpeg_may_lie_across_two_reads(monkeypatch):
+    for length in (1, 2, 3, 7):
+        monkeypatch.setattr(containers, "_READ_BYTES", length)
+        assert recognise(io.BytesIO(encoded("JPEG"))).extension == "jpg"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_what_a_program_appends_to_a_picture_does_no_harm(kind):
+    recognise(io.BytesIO(encoded(kind) + b"appended" * 9))
+
+
+@pytest.mark.parametrize("told", [0, 0x7FFFF024, 0xFFFFFFFF])
+def test_a_sound_of_an_encoder_that_did_not_know_its_length_is_whole(told):
+    whole = sound()
+    assert recognise(io.BytesIO(whole[:4] + told.to_bytes(4, "little") + whole[8:])).extension == "wav"
 
 
 @pytest.mark.parametrize(

@@ -52,11 +52,13 @@ class KlingFile:
     :param media_id: what tells it from the others of its task: Kling's id, or kind and position.
     :param url: where it can be fetched, for a limited time.
     :param duration: length in seconds, None for pictures and where Kling did not say.
+    :param has_own_id: whether ``media_id`` is of Kling, and so no other task's: Kling gives pictures none.
     """
 
     media_id: str
     url: str
     duration: float | None = None
+    has_own_id: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +118,13 @@ class KlingTask:
     def files(self) -> tuple[KlingFile, ...]:
         """Every file of the result: videos, pictures and sounds, in every form Kling gives."""
         found = [
-            KlingFile(video.id or f"video-{n}", video.url, video.duration)
+            KlingFile(video.id or f"video-{n}", video.url, video.duration, bool(video.id))
             for n, video in enumerate(self.videos)
         ]
         for kind, items in (("image", self.images), ("audio", self.audios), ("voice", self.voices)):
             for number, item in enumerate(items):
-                found += _files(item, str(item.get("id") or f"{kind}-{item.get('index', number)}"))
+                media_id = str(item.get("id") or f"{kind}-{item.get('index', number)}")
+                found += _files(item, media_id, bool(item.get("id")))
         return tuple(found)
 
     def first_results(self) -> dict[str, Any]:
@@ -226,14 +229,15 @@ def _text(value: object) -> str | None:
     return str(value) if value else None
 
 
-def _files(item: Mapping[str, Any], media_id: str) -> list[KlingFile]:
+def _files(item: Mapping[str, Any], media_id: str, has_own_id: bool = False) -> list[KlingFile]:
     """The addresses of one item: ``url``, or ``url_mp3`` and ``url_wav``, or ``url_1`` to ``url_3``."""
     found = []
     for name, url in item.items():
         if (name == "url" or name.startswith("url_")) and isinstance(url, str) and url:
             form = name.removeprefix("url").removeprefix("_")
             duration = item.get(f"duration_{form}" if form else "duration")
-            found.append(KlingFile(f"{media_id}-{form}" if form else media_id, url, read_seconds(duration)))
+            file_id = f"{media_id}-{form}" if form else media_id
+            found.append(KlingFile(file_id, url, read_seconds(duration), has_own_id))
     return found
 
 

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 CHUNK_BYTES = 1024 * 1024
 MAX_REDIRECTS = 5
 ATTEMPTS = 6
-#: The host does not know the URL any more: Kling is asked for a fresh one.
-_EXPIRED = (403, 404, 410)
+#: The host does not take the URL any more (hosts differ in how they say it): Kling is asked for a fresh one.
+EXPIRED = frozenset({400, 401, 403, 404, 410})
 _MAX_REFRESHES = 2
 _SOME_PUBLIC_ADDRESS = "1.1.1.1"
 
@@ -83,11 +83,21 @@ class Download:
         except (_Interrupted, _Expired) as error:
             failure = Failure(Reaction.SERVER, str(error), http_status=getattr(error, "status", None))
             raise KlingServerError(
-                f"The result could not be fetched, {ATTEMPTS} times in a row: {failure.describe()}. The video is "
-                "still at Kling; a retry fetches it again and submits nothing.",
+                f"The result could not be fetched, {ATTEMPTS} times in a row: {failure.describe()}. It may "
+                "still be at Kling; a retry asks for it again and submits nothing.",
                 failure=failure,
             )
         return file.tell()
+
+    def anew_into(self, file: BinaryIO) -> int:
+        """Fetch everything once more, from a fresh URL: some hosts answer an expired one with 200 and a page.
+
+        :returns: its length in bytes.
+        :raises KlingError: as :meth:`into`, and where Kling tells no fresh URL.
+        """
+        self.url = self.refresh()
+        _start_over(file)
+        return self.into(file)
 
     def _transfer(self, file: BinaryIO) -> None:
         """Fetch what is missing."""
@@ -96,7 +106,7 @@ class Download:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise _Interrupted(f"{type(error).__name__}: {error}")
         try:
-            if response.status in _EXPIRED:
+            if response.status in EXPIRED:
                 self._renew(response.status, file)
             if response.status == 416:
                 _start_over(file)
@@ -137,8 +147,7 @@ class Download:
             raise self._too_much()
         try:
             while chunk := response.read(CHUNK_BYTES):
-                self._received += len(chunk)
-                if self._received > self.max_bytes:
+                if file.tell() + len(chunk) > self.max_bytes:
                     raise self._too_much()
                 file.write(chunk)
         except urllib3.exceptions.HTTPError as error:

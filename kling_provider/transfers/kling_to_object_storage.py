@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -29,14 +30,17 @@ from kling_provider.api.errors import shorten, show
 from kling_provider.api.tasks import FAILED, KlingFile, KlingTask
 from kling_provider.exceptions import (
     KlingBadRequestError,
+    KlingServerError,
     KlingStorageError,
     KlingTaskFailedError,
+    KlingTaskNotFoundError,
     KlingUnreadableResponseError,
 )
 from kling_provider.links.kling import KlingConsoleLink, KlingVideoLink, is_web_address
 from kling_provider.operators.guards import WaitsForUpstream
 from kling_provider.transfers.containers import MediaType, NotMedia, recognise
 from kling_provider.transfers.destinations import storage_path
+from kling_provider.transfers.naming import fields_of, is_named, may_differ
 from kling_provider.transfers.upstream import model_upstream
 from kling_provider.waiting import HandsOn, TaskRef
 
@@ -67,12 +71,15 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
         ``s3://bucket/{{ ds }}/`` (templated).
     :param endpoint: endpoint of the task, where its id is given alone (templated).
     :param filename: name of each file; may hold ``{task_id}`` (of an answer without one, Kling's request_id),
-        ``{media_id}``, ``{index}`` and ``{extension}`` (templated).
+        ``{media_id}`` (Kling's id of the file; pictures have none, theirs is ``image-0``), ``{index}`` and
+        ``{extension}`` (templated). A name that no other task has is found again by a retry. Another one,
+        ``latest.mp4``, is replaced by each run, and refused where mapped tasks would replace each other's.
     :param kling_conn_id: Airflow connection of type ``kling`` (templated).
     :param storage_conn_id: Airflow connection of the destination, if it needs one (templated).
     :param max_bytes: what one file may hold at most.
     :param asset_alias: name of the AssetAlias that carries the events, or None for no events.
     :raises KlingTaskFailedError: if Kling has failed the task.
+    :raises KlingBadRequestError: if Kling has deleted the files, or a name is not the file's own.
     :raises KlingServerError: if the files cannot be fetched now; a retry can.
     :raises KlingStorageError: if the destination or this machine's disk does not take them; nothing half is left.
     """
@@ -150,6 +157,7 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
                 endpoint=task.endpoint,
                 task_id=task.task_id,
             )
+        self._refuse_a_name_of_siblings(context, task, items)
         manifest = [self._store(task, index, item) for index, item in enumerate(items)]
         self._stored_task, self._manifest = task, manifest
         stored = str(manifest[0]["uri"])
@@ -205,21 +213,54 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
             with path.open("rb") as file:
                 return _entry(task, item, path, file, media)
         with self._scratch_file() as file:
-            self._download(task, index, item).into(file)
-            try:
-                media = recognise(file)
-            except NotMedia as error:
-                raise KlingUnreadableResponseError(
-                    f"What was fetched for task {task.name} of {task.endpoint} {error}. Nothing was stored; the "
-                    "video is still at Kling, and a retry fetches it again.",
-                    endpoint=task.endpoint,
-                    task_id=task.task_id,
-                )
+            media = self._fetch(task, index, item, file)
             path = self._path(task, index, item, media.extension)
+            self._see_what_is_replaced(task, item, path, file)
             self._put(file, path)
             entry = _entry(task, item, path, file, media)
         self.log.info("Stored %s (%s bytes, sha256 %s).", entry["uri"], entry["bytes"], entry["sha256"])
         return entry
+
+    def _fetch(self, task: KlingTask, index: int, item: KlingFile, file: BinaryIO) -> MediaType:
+        from kling_provider.transfers.download import EXPIRED
+
+        download = self._download(task, index, item)
+        try:
+            download.into(file)
+            try:
+                return recognise(file)
+            except NotMedia as error:
+                self.log.info("What was fetched %s; asking Kling for a fresh URL.", error)
+                download.anew_into(file)
+                return recognise(file)
+        except NotMedia as error:
+            self._refuse_what_is_deleted(task, f"What was fetched {error}")
+            raise KlingUnreadableResponseError(
+                f"What was fetched for task {task.name} of {task.endpoint} {error}, from a fresh URL too. Nothing was "
+                "stored; the video may still be at Kling, and a retry asks for it again.",
+                endpoint=task.endpoint,
+                task_id=task.task_id,
+            )
+        except KlingTaskNotFoundError:
+            self._refuse_what_is_deleted(task, "Kling does not know the task any more")
+            raise
+        except KlingServerError as error:
+            if error.http_status in EXPIRED:
+                self._refuse_what_is_deleted(task, f"A fresh URL is answered with HTTP {error.http_status}")
+            raise
+
+    def _refuse_what_is_deleted(self, task: KlingTask, why: str) -> None:
+        """Fail for good where a file cannot be had, and is older than what Kling keeps."""
+        days = self.hook.config.gateway.result_ttl_days
+        if task.updated_at is None or datetime.now(UTC) - task.updated_at < timedelta(days=days):
+            return
+        raise KlingBadRequestError(
+            f"{why}. Task {task.name} of {task.endpoint} was over on {task.updated_at:%Y-%m-%d %H:%M} UTC, and this "
+            f"gateway keeps results for {days:g} days: its files are deleted, and no retry can fetch them. It was "
+            "paid. If it is still wanted, clear the submit: it sees that, makes a new one and pays it.",
+            endpoint=task.endpoint,
+            task_id=task.task_id,
+        )
 
     def _download(self, task: KlingTask, index: int, item: KlingFile) -> Any:
         from kling_provider.transfers.download import Download
@@ -263,9 +304,7 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
 
         Only under a name that no other task's file has: a ``latest.mp4`` may be the video of yesterday.
         """
-        if not {"{task_id}", "{media_id}"} & set(re.findall(r"{\w+}", self.filename)) and (
-            task.name not in f"{self.destination}/{self.filename}"
-        ):
+        if not self._is_named(task, item):
             return None
         for extension in ("mp4", "png", "jpg", "mp3", "wav"):
             path = self._path(task, index, item, extension)
@@ -279,6 +318,57 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
                 break
         return None
 
+    def _is_named(self, task: KlingTask, item: KlingFile) -> bool:
+        return is_named(task, item, self.destination, self.filename)
+
+    def _refuse_a_name_of_siblings(
+        self, context: Mapping[str, Any], task: KlingTask, items: Sequence[KlingFile]
+    ) -> None:
+        """See that mapped tasks do not store their files under one name, where all but the last are lost."""
+        map_index = getattr(context.get("ti"), "map_index", None)
+        if map_index is None or map_index < 0 or all(self._is_named(task, item) for item in items):
+            return
+        if any(may_differ(template) for template in self._templates()):
+            return
+        raise KlingBadRequestError(
+            f"Nothing was fetched. filename={show(self.filename, 80)} in destination={show(self.destination, 80)} is "
+            "the same for all mapped tasks of this run, so each would replace what another one has stored. Put "
+            "{task_id} into filename and clear this task. (Kling gives pictures no id: their {media_id} is image-0 "
+            "in every task.)",
+            endpoint=task.endpoint,
+            task_id=task.task_id,
+        )
+
+    def _templates(self) -> list[Any]:
+        """``destination`` and ``filename`` as the DAG has them; None where they are mapped or not known."""
+        dag = self.get_dag()
+        written = dag.task_dict.get(self.task_id) if dag else None
+        partial = getattr(written, "partial_kwargs", None)
+        fields = ("destination", "filename")
+        if partial is not None:
+            return [partial.get(name) for name in fields]
+        return [getattr(written, name, None) for name in fields]
+
+    def _see_what_is_replaced(
+        self, task: KlingTask, item: KlingFile, path: ObjectStoragePath, file: BinaryIO
+    ) -> None:
+        """Say so before a file is replaced; refuse it where the name was meant to be this file's own."""
+        if self._is_named(task, item) or not path.exists():
+            return
+        if "media_id" not in fields_of(self.filename):
+            self.log.warning("%s is there already; the result of task %s replaces it.", path, task.name)
+            return
+        with path.open("rb") as stored:
+            if _digest(stored) == _digest(file):
+                return
+        raise KlingBadRequestError(
+            f"{path} holds another task's result already, which is kept; that of task {task.name} was not stored. "
+            f"Kling gave this file no id, so {{media_id}} in filename={show(self.filename, 80)} is {item.media_id} in "
+            "every task. Put {task_id} into filename and clear this task, which fetches it again and submits nothing.",
+            endpoint=task.endpoint,
+            task_id=task.task_id,
+        )
+
     @contextmanager
     def _scratch_file(self) -> Iterator[BinaryIO]:
         """A file to fetch into; on the destination's own disk where that is local, so that it can be renamed.
@@ -290,13 +380,14 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
             folder = Path(self.destination.removeprefix("file://")).absolute()
             folder.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(folder)
-        path = folder / f"{_PART_PREFIX}{_HOST}-{secrets.token_hex(8)}.part"
-        file = path.open("x+b")
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not path.exists():  # taken for a leftover before it was locked
-            file.close()
+        while True:
+            path = folder / f"{_PART_PREFIX}{_HOST}-{secrets.token_hex(8)}.part"
             file = path.open("x+b")
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX)  # waits for another who looks for leftovers: a moment
+            if path.exists():
+                break
+            file.close()  # taken for a leftover before it was locked
         with file:
             try:
                 yield file
@@ -380,21 +471,27 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
 def _entry(
     task: KlingTask, item: KlingFile, path: ObjectStoragePath, file: BinaryIO, media: MediaType
 ) -> dict[str, Any]:
+    size, sha256 = _digest(file)
+    return {
+        "uri": _public_uri(path),
+        "bytes": size,
+        "sha256": sha256,
+        "media_type": media.mime,
+        "duration": item.duration,
+        "task_id": task.task_id,
+        "media_id": item.media_id,
+    }
+
+
+def _digest(file: BinaryIO) -> tuple[int, str]:
+    """Length in bytes and sha256 of a file."""
     digest = hashlib.sha256()
     file.seek(0)
     size = 0
     while chunk := file.read(1024 * 1024):
         digest.update(chunk)
         size += len(chunk)
-    return {
-        "uri": _public_uri(path),
-        "bytes": size,
-        "sha256": digest.hexdigest(),
-        "media_type": media.mime,
-        "duration": item.duration,
-        "task_id": task.task_id,
-        "media_id": item.media_id,
-    }
+    return size, digest.hexdigest()
 
 
 def _public_uri(path: ObjectStoragePath) -> str:

@@ -18,6 +18,15 @@ def video(size: int = 4096, seed: bytes = b"kling") -> bytes:
     return head + (size + 8).to_bytes(4, "big") + b"mdat" + (seed * (size // len(seed) + 1))[:size]
 
 
+def picture(seed: bytes = b"kling") -> bytes:
+    """A whole PNG, as far as its chunks tell."""
+
+    def chunk(kind: bytes, content: bytes = b"") -> bytes:
+        return len(content).to_bytes(4, "big") + kind + content + b"crc."
+
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IDAT", seed * 20) + chunk(b"IEND")
+
+
 class FileHost:
     """Serves ``content`` under every path; each request takes the next ``script`` first.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task_group
 
 from kling_provider.api.tasks import KlingTask, KlingVideo
 from kling_provider.exceptions import (
@@ -30,7 +30,7 @@ from kling_provider.transfers.kling_to_object_storage import KlingToObjectStorag
 from tests.contexts import TaskInstance
 from tests.hooks.talking import REQUEST, connection
 from tests.independent_server import IndependentKling, video_blob
-from tests.transfers.serving import FileHost, video
+from tests.transfers.serving import FileHost, picture, video
 
 
 def store(
@@ -122,8 +122,11 @@ def test_every_video_of_a_task_is_stored(official, tmp_path):
 
 
 def test_pictures_and_sounds_are_stored_too(local, host, tmp_path):
-    picture, sound = b"\x89PNG\r\n\x1a\n" + b"x" * 50, b"ID3" + b"x" * 50
-    host.script = [{"body": picture}, {"body": sound}, {"body": b"RIFF1234WAVE" + b"x" * 9}]
+    host.script = [
+        {"body": picture()},
+        {"body": b"ID3" + b"x" * 50},
+        {"body": b"RIFF\x0d\0\0\0WAVE" + b"x" * 9},
+    ]
     images = ({"index": 0, "url": f"{host.url}/a"},)
     audios = ({"id": "s1", "url_mp3": f"{host.url}/b", "url_wav": f"{host.url}/c", "duration": "3"},)
     task = KlingTask("t-1", "text2video", "succeed", images=images, audios=audios).to_dict()
@@ -141,7 +144,7 @@ def test_where_the_first_file_lies_is_pushed_for_a_next_step(official, tmp_path)
 
 
 def test_answers_without_an_id_do_not_take_each_other_s_files(local, host, tmp_path):
-    host.script = [{"body": b"\x89PNG\r\n\x1a\n" + bytes([number]) * 50} for number in range(3)]
+    host.script = [{"body": picture(bytes([number]))} for number in range(3)]
     images = ({"type": "object_seg", "url": f"{host.url}/a"},)
     answers = [
         KlingTask("", "image-recognize", "succeed", images=images, request_id=f"r-{number}").to_dict()
@@ -344,13 +347,16 @@ def test_the_file_s_mode_follows_the_umask(local, host, tmp_path, umask, mode):
         (b'{"code": 1}', "is not a video"),
     ],
 )
-def test_what_is_no_video_is_not_stored(local, host, tmp_path, answer, text):
-    host.script = [{"body": answer}]
+def test_what_is_no_video_is_not_stored(official, tmp_path, answer, text):
+    task = finished(official)
+    official.video_bytes = answer
     with pytest.raises(KlingUnreadableResponseError, match="Nothing was stored") as caught:
-        store(told(host), tmp_path)
+        store(task, tmp_path)
     assert text in str(caught.value)
-    assert "t-1" in str(caught.value)
+    assert task["task_id"] in str(caught.value)
+    assert "may still be at Kling" in str(caught.value)
     assert files(tmp_path) == []
+    assert len(official.seen("GET", "/files")) == 2
 
 
 def test_max_bytes_bounds_a_file(local, host, tmp_path):
@@ -370,6 +376,60 @@ def test_a_url_that_has_expired_is_asked_for_again(official, tmp_path):
         hashlib.sha256(video_blob(name)).hexdigest() for name in official.ledger[0].video_ids
     ]
     assert len(official.seen("POST")) == 1
+
+
+@pytest.mark.parametrize("answer", [{"body": b"<html>expired</html>"}, {"cut": 100, "length": None}])
+def test_a_url_that_answers_something_else_is_asked_for_again(official, host, tmp_path, answer):
+    """Some hosts answer an address that has expired with 200 and a page."""
+    task = finished(official)
+    task["videos"][0]["url"] = f"{host.url}/old.mp4"
+    host.script = [answer]
+    (entry,) = store(task, tmp_path)
+    assert entry["sha256"] == hashlib.sha256(video_blob(entry["media_id"])).hexdigest()
+    assert host.paths == ["/old.mp4"]
+    assert len(official.seen("POST")) == 1
+
+
+def long_ago(task: dict[str, Any], days: float = 31) -> dict[str, Any]:
+    """The task as if it had been over since so many days."""
+    return {**task, "updated_at": (datetime.now(UTC) - timedelta(days=days)).isoformat()}
+
+
+def test_a_result_that_kling_has_deleted_fails_for_good(kling_simulator, kling_connection, tmp_path):
+    kling_simulator.set(task_seconds=0, result_ttl=0)
+    task = KlingHook().get_task(submitted().task_id).to_dict()
+    with pytest.raises(KlingServerError, match="may still be at Kling; a retry asks for it again"):
+        store(long_ago(task, days=29), tmp_path)
+    with pytest.raises(
+        KlingBadRequestError, match="keeps results for 30 days: its files are deleted"
+    ) as caught:
+        store(long_ago(task), tmp_path)
+    assert "It was paid" in str(caught.value)
+    assert "clear the submit" in str(caught.value)
+    assert caught.value.task_id == task["task_id"]
+    assert files(tmp_path) == []
+    assert len(kling_simulator.charges) == 1
+
+
+def test_a_task_that_kling_has_forgotten_was_deleted_too(official, tmp_path):
+    task = finished(official)
+    task["videos"][0]["url"] = task["videos"][0]["url"].replace("/files/", "/files/expired-")
+    official.tasks.clear()
+    with pytest.raises(KlingTaskNotFoundError):
+        store(task | {"updated_at": None}, tmp_path)
+    with pytest.raises(KlingBadRequestError, match="its files are deleted"):
+        store(long_ago(task), tmp_path)
+
+
+def test_a_page_in_place_of_a_file_that_is_too_old_is_its_end(official, tmp_path):
+    task = finished(official)
+    official.video_bytes = b"<html>expired</html>"
+    with pytest.raises(KlingBadRequestError, match="its files are deleted"):
+        store(long_ago(task), tmp_path)
+
+
+def test_what_is_older_than_promised_and_still_there_is_stored(official, tmp_path):
+    assert len(store(long_ago(finished(official), days=99), tmp_path)) == 1
 
 
 def test_results_of_a_real_kling_are_fetched_from_public_addresses_only(connect, host, tmp_path):
@@ -446,6 +506,126 @@ def test_videos_without_an_id_are_named_by_their_position(local, host, tmp_path)
         entry["id"] = ""
     assert [entry["media_id"] for entry in store(task, tmp_path)] == ["video-0", "video-1"]
     assert files(tmp_path) == ["t-1-video-0.mp4", "t-1-video-1.mp4"]
+
+
+def picture_of(hook: KlingHook, prompt: str) -> dict[str, Any]:
+    task = hook.submit("images/generations", {"prompt": prompt})
+    return hook.wait_for_task(task.task_id, endpoint="images/generations", poke_interval=0.1).to_dict()
+
+
+def test_pictures_have_no_id_of_their_own_to_be_known_by(kling_simulator, kling_connection, tmp_path):
+    """Theirs is image-0 in every task: the second must not be told the first one's picture, nor replace it."""
+    hook = KlingHook()
+    first, second = picture_of(hook, "a boat"), picture_of(hook, "a kite")
+    (entry,) = store(first, tmp_path, filename="{media_id}.{extension}")
+    assert store(first, tmp_path, filename="{media_id}.{extension}") == [entry]
+    with pytest.raises(KlingBadRequestError, match=r"Put \{task_id\} into filename") as caught:
+        store(second, tmp_path, filename="{media_id}.{extension}")
+    assert f"that of task {second['task_id']} was not stored" in str(caught.value)
+    assert files(tmp_path) == ["image-0.png"]
+    assert hashlib.sha256((tmp_path / "image-0.png").read_bytes()).hexdigest() == entry["sha256"]
+    (other,) = store(second, tmp_path / second["task_id"], filename="{media_id}.{extension}")
+    assert other["sha256"] != entry["sha256"]
+
+
+def test_a_file_that_is_replaced_is_named(official, tmp_path, told):
+    yesterday, today = finished(official), finished(official)
+    store(yesterday, tmp_path, filename="latest.mp4")
+    assert "replaces it" not in told()
+    store(today, tmp_path, filename="latest.mp4")
+    assert f"latest.mp4 is there already; the result of task {today['task_id']} replaces it" in told()
+
+
+def store_mapped(task: dict[str, Any], *, mapped: dict[str, Any] | None = None, **options: Any) -> Any:
+    """Store as the first of several mapped tasks, without a database."""
+    with DAG("mapped", schedule=None):
+        operator = KlingToObjectStorageOperator.partial(task_id="store", **options).expand(
+            task=[task, task], **{name: [value, value] for name, value in (mapped or {}).items()}
+        )
+    return run_mapped(operator.unmap({"task": task, **(mapped or {})}))
+
+
+def run_mapped(operator: Any) -> Any:
+    ti = TaskInstance(task_id=operator.task_id, map_index=0)
+    context = {"ti": ti, "task": operator, "ds": "2026-01-01", "run_id": "r"}
+    operator.render_template_fields(context)
+    return operator.execute(context)
+
+
+@pytest.mark.parametrize(
+    ("folder", "filename"),
+    [
+        ("out", "{index}.{extension}"),
+        ("out/{{ ds }}", "latest.mp4"),
+        ("out/task/{{ ti.task_id }}-{{ run_id }}", "video.mp4"),
+        ("out", "{{ ds }}-{index}.{extension}"),
+    ],
+)
+def test_mapped_tasks_never_replace_each_other_s_files(official, tmp_path, folder, filename):
+    task = finished(official)
+    with pytest.raises(KlingBadRequestError, match="the same for all mapped tasks") as caught:
+        store_mapped(task, destination=f"{tmp_path}/{folder}", filename=filename)
+    assert "Put {task_id} into filename" in str(caught.value)
+    assert official.seen("GET", "/files") == []
+    assert files(tmp_path) == []
+
+
+def test_mapped_pictures_need_more_than_their_media_id(local, host, tmp_path):
+    images = ({"index": 0, "url": f"{host.url}/a"},)
+    task = KlingTask("t-1", "images/generations", "succeed", images=images).to_dict()
+    with pytest.raises(KlingBadRequestError, match="the same for all mapped tasks"):
+        store_mapped(task, destination=str(tmp_path), filename="{media_id}.{extension}")
+    assert host.paths == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"filename": "{task_id:>20}.{extension}"},
+        {"filename": "{media_id}.{extension}"},
+        {"filename": "{{ ti.map_index }}.{extension}"},
+        {"filename": "{{ task.task['task_id'] }}.mp4"},
+        {"filename": "order-4711.mp4"},
+        {"filename": "a.mp4", "mapped": {"destination": "{folder}/b"}},
+        {"destination": "{folder}", "mapped": {"filename": "a.mp4"}},
+    ],
+)
+def test_mapped_tasks_may_have_names_that_differ(official, tmp_path, options):
+    task = {**finished(official), "external_task_id": "order-4711"}
+
+    def fill(value: str) -> str:
+        return value.replace("{folder}", str(tmp_path))
+
+    mapped = {name: fill(value) for name, value in options.pop("mapped", {}).items()}
+    given = {name: fill(value) for name, value in options.items()}
+    if "destination" not in mapped:
+        given["destination"] = str(tmp_path)
+    assert len(store_mapped(task, mapped=mapped, **given)) == 1
+
+
+@pytest.mark.parametrize(
+    ("filename", "is_refused"), [("{index}.mp4", True), ("{{ ti.map_index }}.mp4", False)]
+)
+def test_the_same_holds_in_a_mapped_task_group(official, tmp_path, filename, is_refused):
+    task = finished(official)
+    with DAG("grouped", schedule=None) as dag:
+
+        @task_group
+        def each(one: Any) -> None:
+            KlingToObjectStorageOperator(
+                task_id="store", task=one, destination=str(tmp_path), filename=filename
+            )
+
+        each.expand(one=[task, task])
+    operator = dag.task_dict["each.store"].prepare_for_execution()
+    operator.task = task
+    if is_refused:
+        with pytest.raises(KlingBadRequestError, match="the same for all mapped tasks"):
+            run_mapped(operator)
+    else:
+        run_mapped(operator)
+    assert files(tmp_path) == ([] if is_refused else ["0.mp4"])
 
 
 # --- events -------------------------------------------------------------------------------------------

@@ -89,6 +89,36 @@ def test_what_another_worker_is_writing_is_left_alone(big: FileHost, tmp_path: P
         assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_new_part_that_another_worker_takes_for_a_leftover_is_made_anew(
+    big: FileHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one has locked it first, and removes it as soon as it comes to that."""
+    real, go_on = fcntl.flock, threading.Event()
+    others: list[threading.Thread] = []
+
+    def flock(file: Any, flags: int) -> None:
+        if not others:
+            part = Path(file.name)
+            looked_at = part.open("rb")
+            real(looked_at, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+            def remove() -> None:
+                assert go_on.wait(60)
+                part.unlink()
+                looked_at.close()
+
+            others.append(threading.Thread(target=remove))
+            others[0].start()
+            if not flags & fcntl.LOCK_NB:
+                go_on.set()
+        real(file, flags)
+
+    monkeypatch.setattr(module.fcntl, "flock", flock)
+    big.script = [{"before": lambda: (go_on.set(), others[0].join())}]
+    store(f"{big.url}/a.mp4", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["t-1-v0.mp4"]
+
+
 @pytest.mark.parametrize(("age", "stays"), [(3600, True), (90_000, False)])
 def test_a_part_of_another_machine_is_left_for_a_day(
     age: float, stays: bool, big: FileHost, tmp_path: Path

@@ -11,13 +11,19 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from kling_provider import stats
+from kling_provider.api.endpoints import ENDPOINTS
+from kling_provider.api.price_list import classic_names
+from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError, KlingError, KlingSubmissionUnknownError
+from kling_provider.hooks.counting import count_task
 from kling_provider.operators.adopt import KlingAdoptOperator
 from kling_provider.operators.kling import KlingTextToVideoOperator
 from kling_provider.simulator.server import SimulatorServer
@@ -314,13 +320,35 @@ def test_account_and_model_are_told_as_tags(kling: SimulatorServer, listen: Call
     assert second.startswith(f"kling.units,{tags},pack=video:")
 
 
+def packs_of_the_page() -> dict[str, str]:
+    """Endpoint -> pack, as the price list tells it, of what is paid in units."""
+    page = (Path(__file__).parent.parent / "docs" / "api" / "prices.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    paid = [(row[0], row[5]) for row in rows if len(row) > 5 and row[5]]
+    return {name: pack for names, pack in paid for name in re.findall("`([^`]+)`", names)}
+
+
+def test_units_are_told_under_the_pack_of_the_price_list(listen: Callable[..., Ear]) -> None:
+    packs = packs_of_the_page()
+    assert set(packs.values()) == {"video", "image"}
+    ear = listen(STATSD_INFLUXDB_ENABLED="True")
+    told = {}
+    for name, row in ENDPOINTS.items():
+        if classic_names(name)[0] in packs:
+            prepared: Any = SimpleNamespace(endpoint=row, model_name=None, estimated_units=Decimal(1))
+            count_task("kling_default", prepared, KlingTask("1", name, "submitted"), adopted=False)
+            told[name] = ear.lines()[-1].partition("pack=")[2].partition(":")[0]
+    assert set(told) >= set(packs)
+    assert told == {name: packs[classic_names(name)[0]] for name in told}
+
+
 def test_a_request_that_was_lost_on_the_way_is_counted_as_unknown(kling: SimulatorServer, heard: Ear) -> None:
     from kling_provider.api.submitting import Memory
 
     operator = KlingTextToVideoOperator(task_id="video", prompt="another prompt")
-    known = Memory(posts=1).to_dict()
+    known = {"memory": Memory(posts=1).to_dict(), "digest": "an older digest"}
     with pytest.raises(KlingSubmissionUnknownError):
-        operator.resume_submit(context_of(operator), {"status": "slot"}, known, "an older digest", 0.0, 0.0)
+        operator.resume_submit(context_of(operator), {"status": "slot", "handed_on": known})
     assert heard.counted() == {"unknown": 1, "unknown.text2video": 1}
 
 

@@ -26,7 +26,15 @@ from kling_provider.api.price_list import (
 from kling_provider.api.requests import REQUESTS
 from kling_provider.api.slots import slots_of
 
-__all__ = ["USD_PER_VIDEO_UNIT", "estimate_units", "estimate_usd", "units_left", "usd_of", "usd_per_unit"]
+__all__ = [
+    "USD_PER_VIDEO_UNIT",
+    "estimate_units",
+    "estimate_usd",
+    "pack_of",
+    "units_left",
+    "usd_of",
+    "usd_per_unit",
+]
 
 _MODES = {resolution: mode for mode, resolution in RESOLUTIONS.items()}
 #: ``settings.audio`` of the new dialect -> ``sound``; the sound of an input costs nothing.
@@ -112,10 +120,24 @@ def usd_of(endpoint: str, units: Decimal) -> Decimal | None:
     :param units: estimated or deducted.
     :returns: dollars, or None where nobody knows which units these are: of kolors-virtual-try-on.
     """
+    currency = _currency_of(endpoint)
+    return None if currency == "USD" else units * USD_PER[currency]
+
+
+def pack_of(endpoint: str) -> str | None:
+    """Which resource pack pays for an endpoint.
+
+    :param endpoint: as for :func:`usd_of`.
+    :returns: ``video`` or ``image``, or None for kolors-virtual-try-on, which is sold for money.
+    """
+    currency = _currency_of(endpoint)
+    return None if currency == "USD" else currency.removesuffix(" units")
+
+
+def _currency_of(endpoint: str) -> Currency:
     row = ENDPOINTS.get(endpoint)
     usual = "video units" if row is None else _PAID_WITH.get(row.kind, "video units")
-    currency = next((price.currency for price in prices_of(endpoint)), usual)
-    return None if currency == "USD" else units * USD_PER[currency]
+    return next((price.currency for price in prices_of(endpoint)), usual)
 
 
 def _cost(

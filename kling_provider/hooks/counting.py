@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from kling_provider import stats
 from kling_provider.api.errors import Failure
+from kling_provider.api.pricing import pack_of
 from kling_provider.api.tasks import FAILED, KlingTask
 from kling_provider.hooks.preparing import PreparedSubmit
 
@@ -41,7 +42,8 @@ def count_task(conn_id: str, prepared: PreparedSubmit, task: KlingTask, adopted:
         return
     stats.count("submitted", 1, **tags)
     if prepared.estimated_units and task.status != FAILED:
-        stats.count("units", float(prepared.estimated_units), **tags, pack=prepared.endpoint.kind)
+        pack = pack_of(prepared.endpoint.name) or ""
+        stats.count("units", float(prepared.estimated_units), **tags, pack=pack)
 
 
 def count_unknown(conn_id: str, prepared: PreparedSubmit) -> None:

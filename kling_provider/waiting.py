@@ -76,7 +76,7 @@ class TaskRef:
         :param endpoint: used where ``value`` names none.
         :raises KlingBadRequestError: if it is none of these, or of an endpoint that has no tasks.
         """
-        value = _read_json(value)
+        value = read_json(value)
         try:
             if isinstance(value, Mapping):
                 ref = cls(
@@ -120,7 +120,7 @@ def finished_already(value: object) -> KlingTask | None:
 
     :param value: what the sensor was given.
     """
-    value = _read_json(value)
+    value = read_json(value)
     if not isinstance(value, Mapping) or "videos" not in value:
         return None
     with contextlib.suppress(TypeError, ValueError, AttributeError, ArithmeticError):
@@ -129,8 +129,11 @@ def finished_already(value: object) -> KlingTask | None:
     return None
 
 
-def _read_json(value: object) -> object:
-    """What a template rendered as JSON; anything else as it is."""
+def read_json(value: object) -> object:
+    """What a template rendered as JSON; anything else as it is.
+
+    :param value: an argument that takes a task.
+    """
     if isinstance(value, str) and value.lstrip().startswith("{"):
         with contextlib.suppress(ValueError):
             return json.loads(value)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
+from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -42,7 +43,7 @@ from kling_provider.transfers.containers import MediaType, NotMedia, recognise
 from kling_provider.transfers.destinations import storage_path
 from kling_provider.transfers.naming import fields_of, is_named, may_differ
 from kling_provider.transfers.upstream import model_upstream
-from kling_provider.waiting import HandsOn, TaskRef
+from kling_provider.waiting import HandsOn, TaskRef, read_json
 
 #: What a result may hold at most, in bytes (4 GiB).
 MAX_BYTES = 4 * 1024**3
@@ -140,7 +141,8 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
         :param context: Airflow's context.
         """
         self.wait_for_upstream(context)
-        task = self._finished_task()
+        given = read_json(self.task)
+        task = self._finished_task(given)
         items = task.files
         if not items:
             raise KlingBadRequestError(
@@ -162,14 +164,13 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
         self._stored_task, self._manifest = task, manifest
         stored = str(manifest[0]["uri"])
         self.finished_video_url = stored if is_web_address(stored) else items[0].url
-        self._model_name = model_upstream(context, task.task_id, self.task)
+        self._model_name = model_upstream(context, task.task_id, given)
         self._emit(context, task, manifest)
         if (ti := context.get("ti")) is not None:
             ti.xcom_push(key="uri", value=manifest[0]["uri"])
         return manifest
 
-    def _finished_task(self) -> KlingTask:
-        value = self.task
+    def _finished_task(self, value: object) -> KlingTask:
         if isinstance(value, Mapping) and "videos" in value:
             try:
                 task = KlingTask.from_dict(value)
@@ -441,7 +442,7 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
             }
             try:
                 events[AssetAlias(self.asset_alias)].add(
-                    Asset(uri=entry["uri"]), extra={**details, **self._facts(task)}
+                    Asset(uri=_asset_uri(entry["uri"])), extra={**details, **self._facts(task)}
                 )
             except ValueError as error:  # the file is stored; a URI that no Asset can have must not fail it
                 self.log.warning("No asset event for %s: %s", entry["uri"], error)
@@ -499,6 +500,11 @@ def _public_uri(path: ObjectStoragePath) -> str:
     scheme, _, rest = str(path).partition("://")
     authority, slash, tail = rest.partition("/")
     return f"{scheme}://{authority.rpartition('@')[2]}{slash}{tail}"
+
+
+def _asset_uri(uri: str) -> str:
+    """The URI as an Asset can have it everywhere: Airflow 3.0, and MySQL, take ASCII only."""
+    return re.sub(r"[^\x00-\x7f]+", lambda found: quote(found[0]), uri)
 
 
 def _remove_leftovers(folder: Path) -> None:

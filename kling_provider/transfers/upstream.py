@@ -23,7 +23,9 @@ def model_upstream(context: Mapping[str, Any], task_id: str, given: object) -> s
         for name in sorted(task.get_flat_relative_ids(upstream=True)):  # type: ignore[union-attr]
             if not hasattr(getattr(tasks[name], "operator_class", type(tasks[name])), "kling_task"):
                 continue
-            told = ti.xcom_pull(task_ids=name, key="kling_task", map_indexes=ti.map_index)  # type: ignore[union-attr]
-            if isinstance(told, Mapping) and told.get("task_id") == task_id and told.get("model_name"):
-                return str(told["model_name"])
+            for map_index in dict.fromkeys((ti.map_index, -1)):  # type: ignore[union-attr]
+                # One submit that is not mapped may have made what many store.
+                told = ti.xcom_pull(task_ids=name, key="kling_task", map_indexes=map_index)  # type: ignore[union-attr]
+                if isinstance(told, Mapping) and told.get("task_id") == task_id and told.get("model_name"):
+                    return str(told["model_name"])
     return None

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
@@ -662,11 +663,14 @@ def test_an_event_names_the_model_that_its_submit_asked_for(official, tmp_path):
     """Kling's result does not: it is asked for upstream, of whoever has submitted this task."""
     task = finished(official)
     asked: list[Any] = []
+    pushed = {("other", 3), ("submit", 3)}
 
     class UpstreamTells(TaskInstance):
         def xcom_pull(self, task_ids: str, key: str, map_indexes: int | None = None) -> Any:
             asked.append((task_ids, key, map_indexes))
             of = {"submit": task["task_id"], "other": "another"}[task_ids]
+            if (task_ids, map_indexes) not in pushed:
+                return None
             return {"task_id": of, "model_name": f"model of {task_ids}"}
 
     with DAG("upstream", schedule=None):
@@ -679,13 +683,34 @@ def test_an_event_names_the_model_that_its_submit_asked_for(official, tmp_path):
     context = {"ti": UpstreamTells(map_index=3), "task": operator, "outlet_events": events}
     operator.execute(context)
     assert events.added[0][2]["model_name"] == "model of submit"
-    assert asked == [("other", "kling_task", 3), ("submit", "kling_task", 3)]
+    assert asked == [("other", "kling_task", 3), ("other", "kling_task", -1), ("submit", "kling_task", 3)]
+
+    pushed = {("submit", -1)}  # one that is not mapped, for a store task that is
+    operator.execute(context | {"outlet_events": (events := Events())})
+    assert events.added[0][2]["model_name"] == "model of submit"
 
     known = {"task_id": task["task_id"], "endpoint": "image2video", "model_name": "kling-v2-6"}
-    store(known, tmp_path, {"outlet_events": (events := Events())})
-    assert events.added[0][2]["model_name"] == "kling-v2-6"
+    for given in (known, json.dumps(known)):
+        store(given, tmp_path, {"outlet_events": (events := Events())})
+        assert events.added[0][2]["model_name"] == "kling-v2-6"
     store(task, tmp_path, {"outlet_events": (events := Events())})
     assert events.added[0][2]["model_name"] is None
+
+
+def test_a_folder_in_any_language_has_an_asset_that_every_airflow_takes(official, tmp_path):
+    task, events = finished(official), Events()
+    (entry,) = store(task, tmp_path / "视频 é", {"outlet_events": events})
+    assert entry["uri"].startswith(f"file://{tmp_path}/视频 é/")
+    uri = events.added[0][1]
+    assert uri.isascii()
+    assert unquote(uri) == entry["uri"]
+
+
+def test_a_result_that_a_template_rendered_as_json_is_not_asked_for(host, tmp_path, kling_connection):
+    """It was made at an endpoint that answers at once, so it has no id and nobody could ask for it."""
+    result = {**told(host), "task_id": "", "request_id": "r-1", "endpoint": "tts"}
+    (entry,) = store(f" {json.dumps(result)}", tmp_path)
+    assert Path(entry["uri"].removeprefix("file://")).is_file()
 
 
 @pytest.mark.parametrize(

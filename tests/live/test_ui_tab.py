@@ -35,7 +35,7 @@ DAGS = """
 from datetime import datetime
 from airflow.sdk import DAG, task, task_group
 from kling_provider.operators.kling import KlingImageToVideoOperator, KlingTextToVideoOperator
-from kling_provider.operators.kling import KlingImageOperator, KlingTextToAudioOperator
+from kling_provider.operators.kling import KlingImageOperator, KlingImageRecognizeOperator, KlingTextToAudioOperator
 from kling_provider.operators.adopt import KlingAdoptOperator
 from kling_provider.sensors.kling import KlingTaskSensor
 from kling_provider.transfers.kling_to_object_storage import KlingToObjectStorageOperator
@@ -54,11 +54,14 @@ with DAG("lighthouse", **when):
         return {"files": len(manifest)}
 
     report(store.output)
+
+class ShopVideo(KlingTextToVideoOperator):
+    pass
+
 with DAG("unstored", **when):
-    submit = KlingTextToVideoOperator(
-        task_id="submit", prompt="A boat. <img src=x onerror=alert(1)><script>alert(2)</script>"
-    )
+    submit = ShopVideo(task_id="submit", prompt="A boat. <img src=x onerror=alert(1)><script>alert(2)</script>")
     KlingTaskSensor(task_id="wait", kling_task_id=submit.kling_task)
+    KlingImageRecognizeOperator(task_id="parts", image="PICTURE")
 with DAG("clips", **when):
 
     @task_group
@@ -68,7 +71,8 @@ with DAG("clips", **when):
 
     clip.expand(prompt=["A red kite over dunes.", "A fox in fresh snow.", "Rain on a tin roof.", "Bees in lavender."])
     KlingImageOperator(task_id="still", prompt="A poster of a lighthouse.", wait_for_completion=True)
-    KlingTextToAudioOperator(task_id="sound", prompt="Waves on rocks.", duration=5, wait_for_completion=True)
+    sound = KlingTextToAudioOperator(task_id="sound", prompt="Waves on rocks.", duration=5, wait_for_completion=True)
+    KlingToObjectStorageOperator(task_id="store_sound", task=sound.output, destination="file://VIDEOS//sounds/")
 with DAG("waiting", **when):
     KlingTextToVideoOperator(task_id="video", prompt="A glacier, very slowly.", wait_for_completion=True)
 with DAG("taken_over", **when):
@@ -400,7 +404,25 @@ def test_a_run_shows_all_it_made_and_the_failed_ones_alone(ada: Viewer) -> None:
 def test_pictures_and_sounds_are_shown_too(ada: Viewer) -> None:
     still = ada.open("clips", "still").locator(".screen img")
     assert still.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
-    plays(ada.open("clips", "sound").locator("audio"))
+    tab = ada.open("clips", "sound")
+    plays(tab.locator("audio"))
+    assert "/store_sound/" in tab.locator("audio").evaluate("audio => audio.currentSrc")
+    tab.get_by_role("button", name="audio 2").click()
+    plays(tab.locator("audio"))
+    assert "/store_sound/" in tab.locator("audio").evaluate("audio => audio.currentSrc")
+    assert "-wav.wav" in tab.locator(".origin").inner_text()
+
+
+def test_an_answer_without_a_task_is_shown_too(ada: Viewer) -> None:
+    tab = ada.open("unstored", "parts")
+    assert tab.locator(".screen img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+    assert cost_in(tab)[:2] == ["COST", "0.1 units"]
+
+
+def test_a_run_shows_what_an_operator_of_another_name_made(ada: Viewer) -> None:
+    tab = ada.open("unstored")
+    tab.locator(".tile").nth(1).wait_for()
+    assert sorted(tab.locator(".tile strong").all_inner_texts()) == ["parts", "submit"]
 
 
 def test_it_is_dark_where_airflow_is_and_fits_a_narrow_screen(ada: Viewer) -> None:

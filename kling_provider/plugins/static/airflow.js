@@ -53,6 +53,16 @@ export async function getTaskInstances(index) {
   }
 }
 
+// The DAG's tasks as they are now; none if Airflow does not tell them, as where the DAG is gone.
+export async function getTasks() {
+  try {
+    return (await get(`api/v2/dags/${path(asked.dag)}/tasks`)).tasks;
+  } catch (error) {
+    if (error instanceof Refused) return [];
+    throw error;
+  }
+}
+
 // Which XComs a task instance has pushed.
 export async function getXComKeys(ti) {
   const page = await get(`${taskPath(ti.task_id)}/xcomEntries?map_index=${ti.map_index}&limit=100`);

@@ -1,11 +1,12 @@
 // What Airflow tells of a task instance, read as what Kling was asked and what it made.
 
-import { getFailure, getTaskInstance, getTaskInstances, getXCom, getXComKeys, readJson, storedAddress } from "./airflow.js";
+import { getFailure, getTaskInstance, getTaskInstances, getTasks, getXCom, getXComKeys, readJson, storedAddress } from "./airflow.js";
 import { mediaAddress, seconds } from "./dom.js";
 
 export const FINISHED = ["success", "failed", "skipped", "upstream_failed", "removed"];
 const FAILED = ["failed", "upstream_failed"];
 const MOST_RELATED = 24;
+const AT_ONCE = 4;
 
 const LABELS = {
   "image2video": "Image to video",
@@ -27,11 +28,21 @@ const MORE_OURS = ["input_seconds", "task", "destination", "filename", "op_args"
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 const text = (value) => (typeof value === "string" || typeof value === "number" ? String(value) : undefined);
 
-export const isKling = (ti) => /kling/i.test(ti.operator_name ?? ti.operator ?? "");
+let tasks;
+
+// The DAG's tasks, by id: what an operator is whose class does not say so, and what comes before and after it.
+export async function readDag() {
+  tasks ??= new Map((await getTasks()).map((task) => [task.task_id, task]));
+}
+
+export const isKling = (ti) =>
+  /kling/i.test(ti.operator_name ?? ti.operator ?? "") || Boolean(tasks?.get(ti.task_id)?.template_fields?.includes("kling_conn_id"));
 export const isFailed = (ti) => FAILED.includes(ti.state);
 export const isOver = (ti) => FINISHED.includes(ti.state);
 
-const isResult = (value) => isObject(value) && text(value.task_id) && text(value.status) && Array.isArray(value.videos);
+// What Kling answers at once has no task_id, and is told from others by Kling's request_id.
+const isResult = (value) => isObject(value) && typeof value.task_id === "string" && text(value.status) && Array.isArray(value.videos);
+const nameOf = (value) => (isObject(value) ? text(value.task_id) || text(value.request_id) : undefined) || undefined;
 const isManifest = (value) =>
   Array.isArray(value) && value.length > 0 && value.every((entry) => isObject(entry) && text(entry.uri) && "sha256" in entry);
 
@@ -56,14 +67,18 @@ export function requestOf(ti) {
     .map(([name, value]) => ({ name, field: prefix + name, value }));
 }
 
+// Every file of a result, with the media_id that its stored copy has: as KlingTask.files tells them.
 function filesOf(result) {
-  const kinds = [["video", result.videos], ["image", result.images], ["audio", result.audios]];
   const found = [];
-  for (const [kind, items] of kinds) {
-    for (const item of Array.isArray(items) ? items.filter(isObject) : []) {
-      const [name, url] = Object.entries(item).find(([key, value]) => /^url(_\w+)?$/.test(key) && text(value)) ?? [];
-      if (!name) continue;
-      found.push({ kind, id: text(item.id ?? item.index), duration: Number(item.duration) || undefined, url });
+  for (const [name, items] of [["video", result.videos], ["image", result.images], ["audio", result.audios], ["voice", result.voices]]) {
+    for (const [number, item] of (Array.isArray(items) ? items.filter(isObject) : []).entries()) {
+      const id = text(item.id) || `${name}-${item.index ?? number}`;
+      for (const [key, url] of Object.entries(item)) {
+        if (!/^url(_|$)/.test(key) || typeof url !== "string" || !url) continue;
+        const form = key.slice("url_".length);
+        const lasts = Number(item[form ? `duration_${form}` : "duration"]) || undefined;
+        found.push({ kind: name === "voice" ? "audio" : name, id: form ? `${id}-${form}` : id, duration: lasts, url });
+      }
     }
   }
   return found;
@@ -71,14 +86,14 @@ function filesOf(result) {
 
 const kindOf = (mime) => (["video", "image", "audio"].includes(String(mime).split("/")[0]) ? String(mime).split("/")[0] : "video");
 
-function storedOf(ti, manifest) {
+function storedOf(ti, manifest, handed) {
   return manifest.map((entry, number) => ({
     address: storedAddress(ti, number),
     uri: entry.uri,
     bytes: Number(entry.bytes),
     kind: kindOf(entry.media_type),
     id: text(entry.media_id),
-    taskId: text(entry.task_id),
+    taskId: text(entry.task_id) || nameOf(handed),
     duration: Number(entry.duration) || undefined,
   }));
 }
@@ -105,19 +120,22 @@ export function expiryOf(url, endedAt, facts) {
 export async function readWorks(tis, facts) {
   const works = [];
   const stored = [];
-  for (const listed of tis) {
-    const [ti, values] = await Promise.all([withFields(listed), readTask(listed)]);
+  const read = [];
+  while (read.length < tis.length) {
+    read.push(...(await Promise.all(tis.slice(read.length, read.length + AT_ONCE).map(readOnce))));
+  }
+  for (const { ti, values } of read) {
     const fields = fieldsOf(ti);
+    const handed = isObject(fields.kling_task_id) ? fields.kling_task_id : isObject(fields.task) ? fields.task : undefined;
     if (values.manifest) {
-      stored.push(...storedOf(ti, values.manifest));
+      stored.push(...storedOf(ti, values.manifest, handed));
       if (tis.length > 1) continue;
     }
-    const handed = isObject(fields.kling_task_id) ? fields.kling_task_id : isObject(fields.task) ? fields.task : undefined;
     const handedId = text(fields.kling_task_id) ?? text(fields.task);
     const submitted = isObject(values.job) ? values.job : (handed ?? (handedId ? { task_id: handedId } : {}));
     const result = values.result ?? (isResult(handed) ? handed : undefined);
     const bare = text(values.returned);
-    const id = text(result?.task_id) ?? text(submitted.task_id) ?? (isKling(ti) && isOver(ti) ? bare : undefined);
+    const id = nameOf(result) ?? nameOf(submitted) ?? (isKling(ti) && isOver(ti) ? bare : undefined);
     const known = id && works.find((work) => work.id === id);
     if (known) {
       known.tis.push(ti);
@@ -128,9 +146,13 @@ export async function readWorks(tis, facts) {
     }
   }
   for (const work of works) finish(work, stored, facts);
-  const made = works.filter((work) => work.id || work.media.length || work.tis.some((ti) => ti.state !== "upstream_failed"));
-  return made.length ? made : works;
+  const made = works.filter((work) => work.id || work.media.length || hasBegun(work));
+  return made.length ? made : works.slice(0, 1);
 }
+
+// Not what only waits for its turn, or was left out.
+const hasBegun = (work) =>
+  work.tis.some((ti) => ti.state === "failed" || (work.request.length > 0 && !["skipped", "upstream_failed"].includes(ti.state)));
 
 const usdOf = (units, rate) => (units === undefined || rate === null ? undefined : units * rate);
 
@@ -139,6 +161,7 @@ function finish(work, stored, facts) {
   const { result = {}, job } = work;
   const [endpoint, model, mode, length] = String(job.profile ?? "").split(" ");
   work.asking = asking;
+  work.isAnswer = result.task_id === ""; // given at once: there is no task at Kling
   work.request = requestOf(asking);
   const value = (name) => text(work.request.find((row) => row.name === name)?.value);
   work.endpoint = text(result.endpoint) ?? text(job.endpoint) ?? text(fieldsOf(asking).endpoint) ?? endpoint;
@@ -160,7 +183,7 @@ function finish(work, stored, facts) {
   work.usualSeconds = facts.usual_seconds[work.endpoint];
   work.failed = work.tis.some(isFailed) || work.status === "failed";
   work.over = work.tis.every(isOver);
-  const files = result.task_id ? filesOf(result) : [];
+  const files = filesOf(result);
   const copies = stored.filter((copy) => copy.taskId === work.id || (!work.id && work.tis.length === 1));
   work.media = files.map((file, number) => ({
     ...file,
@@ -174,6 +197,20 @@ function finish(work, stored, facts) {
 // Some Airflow lists task instances without what their templates became.
 const withFields = (ti) =>
   ti.start_date && !Object.keys(ti.rendered_fields ?? {}).length ? getTaskInstance(ti.task_id, ti.map_index) : ti;
+
+const seen = new Map();
+
+// A task instance and what it has pushed; read again only once it has moved on, or may have submitted by now.
+async function readOnce(listed) {
+  if (!listed.start_date) return { ti: listed, values: {} };
+  const name = JSON.stringify([listed.task_id, listed.map_index]);
+  const stamp = JSON.stringify([listed.state, listed.try_number]);
+  const known = seen.get(name);
+  if (known?.stamp === stamp && (isOver(listed) || known.values.job)) return known;
+  const [ti, values] = await Promise.all([withFields(listed), readTask(listed)]);
+  seen.set(name, { stamp, ti, values });
+  return { ti, values };
+}
 
 async function readTask(ti) {
   const keys = await getXComKeys(ti);
@@ -194,12 +231,31 @@ export async function concernsKling(ti) {
   return Boolean(result || manifest || job);
 }
 
+// How many steps away in the DAG each task is that comes before or after this one.
+function stepsFrom(taskId) {
+  const before = new Map();
+  const after = new Map([...tasks].map(([id, task]) => [id, task.downstream_task_ids ?? []]));
+  for (const [id, following] of after) for (const next of following) before.set(next, [...(before.get(next) ?? []), id]);
+  const steps = new Map();
+  for (const way of [before, after]) {
+    let ring = [taskId];
+    for (let step = 1; ring.length; step++) {
+      ring = [...new Set(ring.flatMap((id) => way.get(id) ?? []))].filter((id) => !steps.has(id));
+      for (const id of ring) steps.set(id, step);
+    }
+  }
+  return steps;
+}
+
 // The work of one task instance, with what other tasks of the run know of it: the sensor, the stored copy.
 export async function readWork(ti, facts) {
   const [own] = await readWorks([ti], facts);
   if (!own?.id || !isKling(ti)) return own;
+  const steps = stepsFrom(ti.task_id);
+  const isAboutIt = (other) => JSON.stringify(other.rendered_fields ?? {}).includes(own.id); // some Airflow lists them
+  const distance = (other) => (isAboutIt(other) ? 0 : (steps.get(other.task_id) ?? Number.MAX_SAFE_INTEGER));
   const others = (await getTaskInstances(ti.map_index)).filter((other) => isKling(other) && other.task_id !== ti.task_id);
-  const near = others.slice(0, MOST_RELATED);
+  const near = others.sort((one, other) => distance(one) - distance(other)).slice(0, MOST_RELATED);
   const works = await readWorks([ti, ...near], facts);
   return works.find((work) => work.id === own.id) ?? own;
 }

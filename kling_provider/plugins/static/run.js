@@ -4,11 +4,12 @@ import { followTheme, getFacts, getFailure, getTaskInstances, pageAddress } from
 import { duration, el, later } from "./dom.js";
 import { nothing, player } from "./media.js";
 import { mayPass, money, refusal, stateChip, units } from "./parts.js";
-import { FINISHED, isFailed, isKling, isOver, label, readWorks } from "./reading.js";
+import { FINISHED, isFailed, isKling, isOver, label, readDag, readWorks } from "./reading.js";
 
 const CARDS = 24;
 const AT_ONCE = 4;
 const LOOK_AGAIN_MS = 6000;
+const LISTED_AT_ONCE = 400; // of a run with more task instances the list is read less often
 const FILTERS = { all: "All", done: "Done", failed: "Failed", busy: "Running" };
 
 const page = document.getElementById("page");
@@ -18,7 +19,7 @@ const buttons = Object.entries(FILTERS).map(([name, words]) =>
   el("button", { type: "button", "data-filter": name, onclick: () => { filter = name; limit = CARDS; redraw(); } }, `${words} `, el("span", { class: "tally" })));
 const filters = el("div", { class: "filters", role: "group", "aria-label": "Show" }, buttons);
 const summary = el("p", { class: "summary" });
-const cards = new Map();
+const cards = new Map(); // map index -> what its task instances were when they were read, and the cards of their work
 let groups = [];
 let limit = CARDS;
 let filter = "all";
@@ -29,20 +30,24 @@ look();
 
 async function look() {
   let again = true;
+  let wait = LOOK_AGAIN_MS;
   try {
     facts ??= await getFacts();
-    groups = groupsOf((await getTaskInstances()).filter(isKling));
+    const tis = await getTaskInstances();
+    await readDag();
+    groups = groupsOf(tis.filter(isKling));
     if (!groups.length) page.replaceChildren(el("p", { class: "neutral" }, "This run made nothing with Kling."));
     else {
       if (!grid.isConnected) page.replaceChildren(el("header", {}, el("h1", {}, "Made in this run"), summary, filters), grid, more);
       await draw();
     }
-    again = groups.some((group) => group.busy) || !groups.length;
+    again = tis.some((ti) => !isOver(ti));
+    wait *= Math.max(1, tis.length / LISTED_AT_ONCE);
   } catch (error) {
     page.replaceChildren(refusal(error));
     again = mayPass(error);
   }
-  if (again) later(look, LOOK_AGAIN_MS);
+  if (again) later(look, wait);
 }
 
 // What belongs together has one map index: submit, wait and store of one picture. Those without are one by one.
@@ -63,31 +68,38 @@ const fits = (work, name = filter) => ({ all: true, failed: work.failed, busy: !
 
 const redraw = () => draw().catch((error) => page.replaceChildren(refusal(error)));
 
+// Groups are read until there are as many cards as are to be shown.
 async function draw() {
   const wanted = groups.filter(matches);
-  const visible = wanted.slice(0, limit);
-  more.hidden = wanted.length <= limit;
-  more.textContent = `Show more (${wanted.length - visible.length} left)`;
   for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.filter === filter));
-  for (let start = 0; start < visible.length; start += AT_ONCE) {
-    await Promise.all(visible.slice(start, start + AT_ONCE).map(load));
-    place(visible);
+  let count = 0;
+  for (let read = 0; read < wanted.length && count < limit; ) {
+    await Promise.all(wanted.slice(read, read + AT_ONCE).map(load));
+    read = Math.min(read + AT_ONCE, wanted.length);
+    count = await place(wanted.slice(0, read), wanted.length - read);
   }
-  place(visible);
+  if (!wanted.length) await place([], 0);
 }
 
-// A card is made once, and again only when its task instances have moved, or one that runs may have submitted by now.
+// A group is read once, and again only when its task instances have moved, or one that runs may have submitted by now.
 async function load(group) {
   const known = cards.get(group.index);
   if (known?.state === group.state && !(group.busy && known.drawn.some(({ work }) => !work.id))) return;
   const works = await readWorks(group.tis, facts);
-  const drawn = await Promise.all(works.map(async (work) => ({ work, element: await card(work) })));
+  const drawn = works.map((work) => {
+    const news = JSON.stringify(work);
+    return known?.drawn.find((each) => each.news === news) ?? { work, news }; // what a card has loaded stays loaded
+  });
   cards.set(group.index, { state: group.state, drawn });
 }
 
-function place(visible) {
-  const drawn = visible.flatMap((group) => cards.get(group.index)?.drawn ?? []);
-  const elements = drawn.filter(({ work }) => fits(work)).map(({ element }) => element);
+// Show the cards of these groups; tells how many there are to show. So many groups have not been read yet.
+async function place(visible, unread) {
+  const fitting = visible.flatMap((group) => cards.get(group.index).drawn).filter(({ work }) => fits(work));
+  const elements = await Promise.all(fitting.slice(0, limit).map(async (each) => (each.element ??= await card(each.work))));
+  const left = fitting.length - elements.length + unread;
+  more.hidden = !left || elements.length < limit;
+  more.textContent = `Show more (${left} left)`;
   if (elements.length !== grid.children.length || elements.some((element, number) => grid.children[number] !== element)) grid.replaceChildren(...elements);
   if (!elements.length) grid.replaceChildren(el("p", { class: "quiet" }, "Nothing of this kind."));
   const all = groups.flatMap((group) => cards.get(group.index)?.drawn ?? []).map(({ work }) => work);
@@ -103,6 +115,7 @@ function place(visible) {
     !isAll && "of those shown so far",
   ];
   summary.textContent = parts.filter(Boolean).join(" · ");
+  return fitting.length;
 }
 
 function amount(words, works, count, price) {

@@ -4,7 +4,7 @@ import { asked, askedAddress, followTheme, getFacts, getTaskInstance, pageAddres
 import { chip, copyable, duration, el, later, mediaAddress, when, seconds } from "./dom.js";
 import { nothing, origin, player } from "./media.js";
 import { card, mayPass, money, refusal, stateChip, units } from "./parts.js";
-import { concernsKling, failureOf, isOver, label, readWork } from "./reading.js";
+import { concernsKling, failureOf, isOver, label, readDag, readWork } from "./reading.js";
 
 const LOOK_AGAIN_MS = 4000;
 const page = document.getElementById("page");
@@ -19,6 +19,7 @@ async function look() {
   try {
     facts ??= await getFacts();
     const ti = await getTaskInstance(asked.task, Number(asked.map ?? -1));
+    await readDag();
     if (!(await concernsKling(ti))) {
       page.replaceChildren(el("p", { class: "neutral" }, "This task made nothing with Kling."));
       again = !isOver(ti);
@@ -155,7 +156,7 @@ const price = (count, usd) =>
   el("p", { class: "price" }, units(count), usd !== undefined && el("span", { class: "note" }, `≈ ${money(usd)} at list price`));
 
 function ids(work) {
-  const rows = [["Kling task", work.id], ["External id", work.externalId]].filter(([, value]) => value);
+  const rows = [[work.isAnswer ? "Kling request" : "Kling task", work.id], ["External id", work.externalId]].filter(([, value]) => value);
   return rows.length > 0 && card("Ids", rows.map(([name, value]) => el("div", { class: "row" }, el("span", { class: "name" }, name), copyable(value, name))));
 }
 

@@ -1,8 +1,8 @@
 """Stores every video of the account that finishes, whoever asked for it: another DAG, a script, the website.
 
-It runs when the lists of the account show that a video has finished; switch it on to begin. Several that finish at
-about the same time may come as one run, with one mapped task each. A video is told of once; should Airflow tell of it
-again after a restart, the file is found and nothing is fetched.
+It runs when the lists of the account show that videos have finished; switch it on to begin. What one look at the lists
+finds is one run, with one mapped task each; more than Airflow maps get runs of their own. A video is told of once;
+should Airflow tell of it again, the file is found and nothing is fetched.
 
 Run by hand, it stores the tasks that are given: `[{"task_id": "...", "endpoint": "image2video"}]`.
 """
@@ -12,10 +12,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset, AssetWatcher, Param, task
 
 from kling_provider.transfers.kling_to_object_storage import KlingToObjectStorageOperator
 from kling_provider.triggers.finished import KlingFinishedTrigger
+
+#: Airflow maps a task over 1,024 at most ([core] max_map_length).
+MOST = 1000
 
 finished = Asset(
     "kling_finished",
@@ -38,12 +42,33 @@ with DAG(
     },
 ) as dag:
 
-    @task
-    def finished_tasks(params: Any = None, triggering_asset_events: Any = None) -> list[dict[str, Any]]:
-        events = triggering_asset_events.get(finished, [])
-        return [*params["tasks"], *(event.extra["payload"] for event in events)]
+    @task(inlets=[finished])
+    def finished_tasks(
+        params: Any = None, dag_run: Any = None, triggering_asset_events: Any = None, inlet_events: Any = None
+    ) -> list[dict[str, Any]]:
+        if not triggering_asset_events.get(finished):
+            return list(params["tasks"])
+        # Of the events that came while Airflow held this run back (max_active_runs), it is given the first only.
+        since, until = triggering_asset_events[finished][0].timestamp, dag_run.start_date
+        events = inlet_events[finished]
+        if hasattr(events, "after"):  # Airflow 3.2+ need not read them all
+            events = events.after(since.isoformat())
+        held_back = [event for event in events if since <= event.timestamp <= until]
+        return [one for event in held_back for one in event.extra["payload"]["tasks"]]
 
+    @task
+    def stored_here(tasks: Any) -> list[dict[str, Any]]:
+        return list(tasks[:MOST])
+
+    @task
+    def the_rest(tasks: Any) -> list[dict[str, Any]]:
+        return [{"tasks": tasks[first : first + MOST]} for first in range(MOST, len(tasks), MOST)]
+
+    found = finished_tasks()
     KlingToObjectStorageOperator.partial(
         task_id="store",
         destination="{{ var.value.get('kling_destination', 'file:///tmp/kling') }}/finished/",
-    ).expand(task=finished_tasks())
+    ).expand(task=stored_here(found))
+    TriggerDagRunOperator.partial(task_id="runs_for_the_rest", trigger_dag_id=dag.dag_id).expand(
+        conf=the_rest(found)
+    )

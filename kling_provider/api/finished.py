@@ -16,11 +16,13 @@ from kling_provider.api.tasks import KlingTask
 LAG_SECONDS = 600.0
 #: No task works for longer; one that seems to is stuck, and newest-first lists are not read back to it.
 LONGEST_TASK_SECONDS = 86400.0
+#: What ended longer ago is no news, even to a list that could never be read to its end: Kling has deleted it.
+OLDEST_NEWS_SECONDS = 30 * 86400.0
 
 
 @dataclass(slots=True)
 class FinishedTasks:
-    """Tells news from what is known, for lists in any order.
+    """Tells news from what is known, for one list in any order.
 
     :param since: what ended before is no news.
     :param told: when each task ended that was told of since.
@@ -31,13 +33,16 @@ class FinishedTasks:
     _reach: float = field(init=False)
     _open: list[float] = field(default_factory=list, init=False)
     _newest: float = field(default=0.0, init=False)
-    _known: set[str] = field(default_factory=set, init=False)
+    _known: dict[str, float] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._reach = self.since - LONGEST_TASK_SECONDS
 
     def __contains__(self, task_id: object) -> bool:
-        """Whether a task has to be read: nothing changes about those that are over."""
+        """Whether a task has to be read: nothing changes about those that are over.
+
+        Those that were made before :attr:`reach` are forgotten, so that this does not grow; they are no news either.
+        """
         return task_id not in self._known
 
     @property
@@ -58,7 +63,9 @@ class FinishedTasks:
                 if task.created_at is not None:
                     self._open.append(task.created_at.timestamp())
                 continue
-            self._known.add(task.task_id)
+            made = task.created_at or task.updated_at
+            if made is not None and made.timestamp() >= self.reach:
+                self._known[task.task_id] = made.timestamp()
             if task.task_id in self.told or task.updated_at is None:
                 continue
             ended = task.updated_at.timestamp()
@@ -69,16 +76,20 @@ class FinishedTasks:
         return sorted(found, key=lambda task: self.told[task.task_id])
 
     def on_round(self, now: float, *, is_complete: bool) -> None:
-        """All lists were read once: forget what cannot come again.
+        """The list was read once: forget what cannot come again.
 
         :param now: by our clock; one odd task from the future must not hide all that come before it.
-        :param is_complete: whether each list was read as far as it had to be.
+        :param is_complete: whether it was read as far as it had to be.
         """
         if is_complete:
             self.since = max(self.since, min(self._newest, now) - LAG_SECONDS)
-            self.told = {task_id: ended for task_id, ended in self.told.items() if ended >= self.since}
             oldest = min(self._open, default=self.since)
             self._reach = max(min(self.since, oldest), self.since - LONGEST_TASK_SECONDS)
+        elif self.since < now - OLDEST_NEWS_SECONDS:
+            self.since = now - OLDEST_NEWS_SECONDS
+            self._reach = self.since - LONGEST_TASK_SECONDS
+        self.told = {task_id: ended for task_id, ended in self.told.items() if ended >= self.since}
+        self._known = {task_id: made for task_id, made in self._known.items() if made >= self.reach}
         self._open = []
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,6 +109,45 @@ class FinishedTasks:
             return cls(float(value["since"]), told)
         except (AssertionError, KeyError, TypeError, ValueError, AttributeError):
             return cls(since)
+
+
+@dataclass(slots=True)
+class FinishedLists:
+    """What was told of each list, apart: one that cannot be read holds back nothing of the others.
+
+    :param unknown: what a list begins with of which nothing is remembered.
+    :param lists: by their endpoint.
+    """
+
+    unknown: FinishedTasks
+    lists: dict[str, FinishedTasks] = field(default_factory=dict)
+
+    def of(self, endpoint: str) -> FinishedTasks:
+        """What was told of one list; updated by whoever reads it.
+
+        :param endpoint: whose list.
+        """
+        if endpoint not in self.lists:
+            self.lists[endpoint] = FinishedTasks(self.unknown.since, dict(self.unknown.told))
+        return self.lists[endpoint]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what must be remembered, as plain JSON."""
+        return {"lists": {endpoint: known.to_dict() for endpoint, known in self.lists.items()}}
+
+    @classmethod
+    def from_dict(cls, value: object, since: float) -> FinishedLists:
+        """Read back what :meth:`to_dict` gave.
+
+        :param value: anything else counts as nothing, but what one memory of all lists has kept.
+        :param since: where nothing is remembered.
+        """
+        kept = value.get("lists") if isinstance(value, Mapping) else None
+        lists = kept if isinstance(kept, Mapping) else {}
+        return cls(
+            FinishedTasks.from_dict(value, since),
+            {str(endpoint): FinishedTasks.from_dict(told, since) for endpoint, told in lists.items()},
+        )
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
 from kling_provider.api.endpoints import ENDPOINTS
-from kling_provider.api.finished import FinishedTasks
+from kling_provider.api.finished import FinishedLists
 from kling_provider.api.tasks import FAILED, SUCCEED, KlingTask
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: The lists are not read more often, in seconds.
 LEAST_INTERVAL_SECONDS = 5.0
+#: One event tells of at most so many tasks: Airflow maps a task over 1,024 at most ([core] max_map_length).
+MOST_TASKS = 500
 #: After so many seconds an event is in Airflow's database; only then is it remembered as told.
 HANDED_OVER_SECONDS = 5.0
 #: Key in Airflow's asset state (3.3+), with a digest of the arguments.
@@ -32,19 +34,20 @@ STATE_KEY = "kling_finished"
 
 
 class KlingFinishedTrigger(BaseEventTrigger):
-    """Send one event for each task of the account that finishes, whoever submitted it.
+    """Tell of each task of the account that finishes, whoever submitted it.
 
-    For an ``AssetWatcher``: the DAGs that are scheduled on its asset run when a video has finished. The event's
-    payload is ``{task_id, endpoint, status, external_task_id, video_ids, finished_at}``, and
-    ``KlingToObjectStorageOperator(task=payload)`` stores the result. Several tasks that finish at about the same
-    time may start one DAG run with several events.
+    For an ``AssetWatcher``: the DAGs that are scheduled on its asset run when videos have finished. What one look finds
+    is one event, whose payload is ``{"tasks": [{task_id, endpoint, status, external_task_id, video_ids,
+    finished_at}, ...]}``, and ``KlingToObjectStorageOperator.partial(...).expand(task=payload["tasks"])`` stores the
+    results. More than 500 come as several events, an ``interval`` apart: of events that come close together, Airflow
+    starts a run for the first only, and the rest wait for another event.
 
     Every ``interval`` the lists of the endpoints are read: one request each where Kling lists the newest first, in any
     other order one for each 500 tasks, all under the connection's ``requests_per_second``. What goes wrong is logged
     once and tried again at the next interval; the trigger never ends.
 
     On Airflow 3.3 and later it remembers across restarts what it has told: nothing is missed, and nothing is told
-    twice unless the triggerer is killed within seconds after an event. Before 3.3 it has no memory: after a restart
+    twice unless the triggerer stops within seconds after an event. Before 3.3 it has no memory: after a restart
     it tells again what has finished in the last ``look_back``.
 
     Arguments are plain values, because Airflow stores them and recognises the watcher by them.
@@ -94,14 +97,16 @@ class KlingFinishedTrigger(BaseEventTrigger):
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Read the lists again and again, and yield one event for each task that has finished."""
+        """Read the lists again and again, and yield what has finished in each look as one event."""
         reader = await asyncio.to_thread(_reader, self.kling_conn_id, self.endpoints)
-        memory = FinishedTasks.from_dict(await self._recall(), time.time() - self.look_back)
+        memory = FinishedLists.from_dict(await self._recall(), time.time() - self.look_back)
         while True:
             started = time.time()
-            for task in await reader.read(memory):
-                if self._is_wanted(task):
-                    yield TriggerEvent(payload_of(task))
+            told = [fact_of(task) for task in await reader.read(memory) if self._is_wanted(task)]
+            for first in range(0, len(told), MOST_TASKS):
+                if first:
+                    await asyncio.sleep(self.interval)
+                yield TriggerEvent({"tasks": told[first : first + MOST_TASKS]})
             if memory.to_dict() != self._saved:
                 await asyncio.sleep(min(HANDED_OVER_SECONDS, self.interval))
                 await self._remember(memory.to_dict())
@@ -139,7 +144,7 @@ class KlingFinishedTrigger(BaseEventTrigger):
             log.warning("What was told could not be remembered: %s: %s", type(error).__name__, error)
 
 
-def payload_of(task: KlingTask) -> dict[str, Any]:
+def fact_of(task: KlingTask) -> dict[str, Any]:
     """What an event tells of a task: small, plain JSON, without addresses that are signed.
 
     :param task: one that is over.

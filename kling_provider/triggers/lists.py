@@ -10,7 +10,7 @@ from typing import TypeVar
 from kling_provider.api.calls import Call
 from kling_provider.api.endpoints import MAX_PAGE, Endpoint
 from kling_provider.api.errors import ApiFailure
-from kling_provider.api.finished import FinishedTasks, PageOrder
+from kling_provider.api.finished import FinishedLists, FinishedTasks, PageOrder
 from kling_provider.api.tasks import KlingTask
 from kling_provider.hooks.kling import KlingAsyncHook
 from kling_provider.triggers.pacing import send_once, set_pace, wait_for_turn
@@ -32,7 +32,7 @@ class FinishedReader:
         self._endpoints = endpoints
         self._troubles: dict[str, object] = {}
 
-    async def read(self, memory: FinishedTasks) -> list[KlingTask]:
+    async def read(self, memory: FinishedLists) -> list[KlingTask]:
         """Read each list once, and give the tasks that are news to ``memory``.
 
         A list that cannot be read now is left for the next round; its trouble is logged once.
@@ -40,19 +40,19 @@ class FinishedReader:
         :param memory: what was told; updated.
         """
         found: list[KlingTask] = []
-        is_complete = True
         async with KlingAsyncHook(self._conn_id, attempts=1) as hook:
             for row in self._endpoints:
+                known, is_complete = memory.of(row.name), True
                 pages = self._new_pages if row.name == "tasks" else self._classic_pages
                 try:
-                    async for tasks in pages(hook, row, memory):
-                        found += memory.news(tasks)
+                    async for tasks in pages(hook, row, known):
+                        found += known.news(tasks)
                 except Exception as error:  # Kling, the network, a connection that is being edited
                     is_complete = False
                     self._on_trouble(row.name, error)
                 else:
                     self._on_success(row.name)
-        memory.on_round(time.time(), is_complete=is_complete)
+                known.on_round(time.time(), is_complete=is_complete)
         return found
 
     async def _classic_pages(

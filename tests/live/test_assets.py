@@ -62,7 +62,8 @@ def airflow(kling: SimulatorServer, folder: Path) -> Iterator[PrivateAirflow]:
     quick = example.replace('"text2video"])', '"text2video"], interval=5)').replace(
         "creation=True", "creation=False"
     )
-    assert quick.count("interval=5") == quick.count("creation=False") == 1
+    quick = quick.replace("catchup=False,", "catchup=False,\n    max_active_runs=1,")
+    assert quick.count("interval=5") == quick.count("creation=False") == quick.count("runs=1,") == 1
     (folder / "dags" / "kling_when_finished.py").write_text(quick)
     (folder / "dags" / "index.py").write_text(INDEX)
     transport = {"type": "file", "log_file_path": str(folder / "lineage.jsonl"), "append": True}
@@ -99,7 +100,11 @@ def next_run(airflow: PrivateAirflow, dag_id: str, seen: int) -> str:
 
 
 def assert_told(airflow: PrivateAirflow, expected: list[str]) -> None:
-    told = [event["extra"]["payload"]["task_id"] for event in events_of(airflow, "kling_finished")]
+    told = [
+        task["task_id"]
+        for event in events_of(airflow, "kling_finished")
+        for task in event["extra"]["payload"]["tasks"]
+    ]
     assert told == expected if REMEMBERS else list(dict.fromkeys(told)) == expected
 
 
@@ -107,51 +112,87 @@ def switch(airflow: PrivateAirflow, dag_id: str, *, paused: bool) -> None:
     airflow._request("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": paused})
 
 
+def set_slots(airflow: PrivateAirflow, slots: int) -> None:
+    airflow._request("PATCH", "/api/v2/pools/default_pool?update_mask=slots", {"slots": slots})
+
+
 def watchers(airflow: PrivateAirflow) -> int:
     """How many triggers Airflow holds: none of a task here."""
+    return count(airflow, "select count(*) from trigger")
+
+
+def told_so_far(airflow: PrivateAirflow) -> int:
+    """How many events of the watcher there are, also of those that have started no run."""
+    where = "asset_id in (select id from asset where name = 'kling_finished')"
+    return count(airflow, f"select count(*) from asset_event where {where}")
+
+
+def count(airflow: PrivateAirflow, query: str) -> int:
     with contextlib.closing(sqlite3.connect(airflow.db_path)) as database:
-        return int(database.execute("select count(*) from trigger").fetchone()[0])
+        return int(database.execute(query).fetchone()[0])
 
 
 def stored_in(folder: Path) -> list[Path]:
     return list((folder / "videos" / "finished").glob("*.mp4"))
 
 
-def finish_one(kling: SimulatorServer) -> str:
-    """Somebody's video is done."""
-    (task,) = kling.crowd("text2video", [3600])
-    kling.finish(task.task_id)
-    return task.task_id
+def finish_some(kling: SimulatorServer, count: int = 1) -> list[str]:
+    """Videos of somebody are done, all at once."""
+    made = kling.crowd("text2video", [3600] * count)
+    for task in made:
+        kling.finish(task.task_id)
+    return [task.task_id for task in made]
 
 
 def test_a_video_that_finishes_starts_a_dag_which_stores_it_also_after_a_restart(
     airflow: PrivateAirflow, kling: SimulatorServer, folder: Path
 ) -> None:
-    first = finish_one(kling)
+    (first,) = finish_some(kling)
     run_id = next_run(airflow, "kling_when_finished", 0)
     (entry,) = airflow.xcom("kling_when_finished", run_id, "store", map_index=0)
     assert (entry["task_id"], entry["media_type"]) == (first, "video/mp4")
     assert Path(entry["uri"].removeprefix("file://")).read_bytes()[4:8] == b"ftyp"
     (event,) = events_of(airflow, "kling_finished")
-    payload = event["extra"]["payload"]
-    assert (event["extra"]["from_trigger"], payload["task_id"], payload["status"]) == (True, first, "succeed")
-    assert "http" not in json.dumps(payload)
+    (told,) = event["extra"]["payload"]["tasks"]
+    assert (event["extra"]["from_trigger"], told["task_id"], told["status"]) == (True, first, "succeed")
+    assert "http" not in json.dumps(told)
 
     asked = len(kling.requests)
     airflow._wait(
         "two more looks", 60, lambda: len(kling.requests) >= asked + 4
     )  # what it told is kept by then
     airflow.restart("triggerer")
-    second = finish_one(kling)
+    (second,) = finish_some(kling)
     airflow._wait("the second file", 120, lambda: len(stored_in(folder)) == 2)
     assert_told(airflow, [first, second])
 
     switch(airflow, "kling_when_finished", paused=True)
     airflow._wait("the watcher to stop", 120, lambda: not watchers(airflow))
-    third = finish_one(kling)
+    (third,) = finish_some(kling)
     switch(airflow, "kling_when_finished", paused=False)
     airflow._wait("the third file", 120, lambda: len(stored_in(folder)) == 3)
     assert_told(airflow, [first, second, third])
+
+
+def test_videos_that_finish_at_once_are_all_stored_without_another_event(
+    airflow: PrivateAirflow, kling: SimulatorServer, folder: Path
+) -> None:
+    """Airflow keeps one place in the queue for each asset and DAG: of events close together, one starts a run."""
+    before = len(stored_in(folder))
+    finish_some(kling, 3)
+    airflow._wait("three more files", 120, lambda: len(stored_in(folder)) == before + 3)
+
+
+def test_videos_that_finish_while_airflow_holds_the_run_back_are_stored_by_it(
+    airflow: PrivateAirflow, kling: SimulatorServer, folder: Path
+) -> None:
+    before, events = len(stored_in(folder)), told_so_far(airflow)
+    set_slots(airflow, 0)  # the first run goes on, and with max_active_runs no other is made
+    for number in range(1, 4):
+        finish_some(kling)
+        airflow._wait("its event", 60, lambda so_far=events + number: told_so_far(airflow) == so_far)
+    set_slots(airflow, 128)
+    airflow._wait("three more files", 180, lambda: len(stored_in(folder)) == before + 3)
 
 
 def test_what_is_stored_starts_a_dag_and_its_event_tells_all_of_it(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -17,7 +18,14 @@ import pytest
 from airflow.sdk import Asset, AssetWatcher
 from airflow.triggers.base import BaseEventTrigger
 
-from kling_provider.api.finished import LAG_SECONDS, LONGEST_TASK_SECONDS, FinishedTasks, PageOrder
+from kling_provider.api.finished import (
+    LAG_SECONDS,
+    LONGEST_TASK_SECONDS,
+    OLDEST_NEWS_SECONDS,
+    FinishedLists,
+    FinishedTasks,
+    PageOrder,
+)
 from kling_provider.api.identity import namespace_prefix
 from kling_provider.api.tasks import KlingTask
 from kling_provider.hooks.kling import KlingHook
@@ -25,6 +33,7 @@ from kling_provider.simulator.server import SimulatorServer
 from kling_provider.triggers import finished as finished_trigger
 from kling_provider.triggers.finished import KlingFinishedTrigger
 from kling_provider.triggers.watcher import watcher_for
+from tests.test_dags import load
 
 Payloads = list[dict[str, Any]]
 
@@ -80,7 +89,7 @@ def finish(kling: SimulatorServer, *task_ids: str) -> None:
 def told(
     trigger: KlingFinishedTrigger, count: int = 0, meanwhile: Any = None, rounds: int = 3, **state: Any
 ) -> Payloads:
-    """The payloads of a watcher that is stopped after some events, or else after some rounds."""
+    """What a watcher tells of tasks, until it is stopped after some of them, or else after some rounds."""
     return asyncio.run(_told(trigger, count, meanwhile, rounds, **state))
 
 
@@ -106,7 +115,7 @@ async def _told(
 
     async def collect() -> None:
         async for event in trigger.run():
-            payloads.append(event.payload)
+            payloads.extend(event.payload["tasks"])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FinishedReader, "read", counted)
@@ -188,7 +197,97 @@ def test_what_is_remembered_is_written_when_something_was_told_only(kling: Simul
     told(watcher(), 1, lambda look: finish(kling, *[task_id][: look == 2]), 8, state=state)
     assert state.writes <= 2
     (kept,) = state.values.values()
-    assert list(kept["told"]) == [task_id]
+    assert {endpoint: list(one["told"]) for endpoint, one in kept["lists"].items()} == {
+        "image2video": [],
+        "text2video": [task_id],
+    }
+
+
+def events(trigger: KlingFinishedTrigger, count: int) -> list[dict[str, Any]]:
+    """The first payloads as they are sent, one for an event."""
+
+    async def collect() -> list[dict[str, Any]]:
+        came: list[dict[str, Any]] = []
+        async for event in trigger.run():
+            came.append(event.payload)
+            if len(came) == count:
+                break
+        return came
+
+    return asyncio.run(asyncio.wait_for(collect(), 30))
+
+
+def test_what_one_look_finds_is_one_event(kling: SimulatorServer) -> None:
+    """Of events that come close together Airflow starts a run for the first only."""
+    made = submit(kling, 3)
+    finish(kling, *made)
+    (event,) = events(watcher(), 1)
+    assert set(ids(event["tasks"])) == set(made)
+
+
+def test_a_crowd_comes_in_events_that_a_task_can_be_mapped_over(
+    kling: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.configuration import conf
+
+    crowd = [task(f"t{number}", NOW + number) for number in range(1025)]
+
+    class Reader:
+        async def read(self, memory: FinishedLists) -> list[KlingTask]:
+            return memory.of("text2video").news(crowd)
+
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def recorded(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(finished_trigger, "_reader", lambda *_: Reader())
+    monkeypatch.setattr(finished_trigger.asyncio, "sleep", recorded)
+    came = events(watcher(interval=60), 3)
+    assert [len(event["tasks"]) for event in came] == [500, 500, 25]
+    assert max(len(event["tasks"]) for event in came) <= conf.getint("core", "max_map_length")
+    assert ids([one for event in came for one in event["tasks"]]) == [one.task_id for one in crowd]
+    assert slept.count(60) == 2  # the scheduler has made the run of each before the next one comes
+
+
+def test_a_list_that_cannot_be_read_holds_back_nothing_of_the_others(
+    kling: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kling_provider.triggers.lists import FinishedReader
+
+    monkeypatch.setattr(FinishedReader, "_classic_pages", _without(FinishedReader._classic_pages, "effects"))
+    made = submit(kling, 2)
+    finish(kling, *made)
+    state = AssetState()
+    assert set(made) <= set(ids(told(watcher(endpoints=["effects", "text2video"]), 2, rounds=6, state=state)))
+    (kept,) = state.values.values()
+    assert kept["lists"]["text2video"]["since"] > kept["lists"]["effects"]["since"]
+
+
+def test_what_one_memory_of_all_lists_has_kept_is_told_by_none_again(kling: SimulatorServer) -> None:
+    (text,) = submit(kling)
+    (picture,) = submit(kling, endpoint="image2video")
+    finish(kling, text)
+    state = AssetState()
+    told(watcher(), 1, state=state)
+    ((key, kept),) = state.values.items()
+    state.values[key] = kept["lists"]["text2video"]  # as it was before each list had its own
+    finish(kling, picture)
+    assert ids(told(watcher(), 1, rounds=6, state=state)) == [picture]
+
+
+def _without(pages: Any, name: str) -> Any:
+    """Lists of which one cannot be read."""
+
+    async def some(self: Any, hook: Any, row: Any, memory: Any) -> Any:
+        if row.name == name:
+            raise OSError("not today")
+        async for tasks in pages(self, hook, row, memory):
+            yield tasks
+
+    return some
 
 
 def test_an_event_is_remembered_after_it_was_handed_over(
@@ -203,7 +302,7 @@ def test_an_event_is_remembered_after_it_was_handed_over(
         trigger = watcher()
         trigger.asset_state_store = state  # type: ignore[assignment]
         async for event in trigger.run():
-            return [event.payload]
+            return list(event.payload["tasks"])
         return []
 
     assert ids(asyncio.run(killed_after_the_event())) == [task_id]
@@ -381,6 +480,45 @@ def test_the_next_look_comes_after_the_interval(
     assert max(slept) == pytest.approx(300, abs=5)
 
 
+# --- the example DAG ------------------------------------------------------------------------------
+
+
+def told_at(seconds: float, *task_ids: str) -> Any:
+    facts = [{"task_id": task_id, "endpoint": "text2video"} for task_id in task_ids]
+    at = datetime.fromtimestamp(NOW + seconds, UTC)
+    return SimpleNamespace(timestamp=at, extra={"payload": {"tasks": facts}})
+
+
+def called(name: str, *args: Any, **context: Any) -> Any:
+    return load("kling_when_finished").task_dict[name].python_callable(*args, **context)
+
+
+def test_the_example_takes_the_events_that_came_while_its_run_was_held_back() -> None:
+    asset = load("kling_when_finished").task_dict["finished_tasks"].inlets[0]
+    events = [told_at(0, "before"), told_at(60, "a", "b"), told_at(120, "c"), told_at(300, "after")]
+    found = called(
+        "finished_tasks",
+        params={"tasks": []},
+        dag_run=SimpleNamespace(start_date=datetime.fromtimestamp(NOW + 200, UTC)),
+        triggering_asset_events={asset: events[1:2]},
+        inlet_events={asset: events},
+    )
+    assert ids(found) == ["a", "b", "c"]
+    by_hand = {"params": {"tasks": [{"task_id": "x"}]}, "triggering_asset_events": {}}
+    assert ids(called("finished_tasks", **by_hand)) == ["x"]
+
+
+def test_the_example_gives_more_tasks_than_airflow_maps_runs_of_their_own() -> None:
+    from airflow.configuration import conf
+
+    crowd = [{"task_id": f"t{number}"} for number in range(2025)]
+    here, rest = called("stored_here", crowd), called("the_rest", crowd)
+    assert [len(here), *(len(run["tasks"]) for run in rest)] == [1000, 1000, 25]
+    assert [*here, *(one for run in rest for one in run["tasks"])] == crowd
+    assert len(here) <= conf.getint("core", "max_map_length")
+    assert called("the_rest", crowd[:1000]) == []
+
+
 # --- the memory alone -----------------------------------------------------------------------------
 
 DAY = 86400.0
@@ -426,6 +564,17 @@ def test_a_round_that_is_not_complete_moves_nothing() -> None:
     assert memory.news([task("b", NOW + 1)])
 
 
+def test_a_list_that_is_never_read_to_its_end_is_remembered_for_as_long_as_kling_keeps_videos() -> None:
+    memory = FinishedTasks(NOW)
+    for day in range(90):
+        at = NOW + day * DAY
+        assert memory.news([task(f"{day}", at)])
+        memory.on_round(at, is_complete=False)
+    assert len(memory.to_dict()["told"]) == OLDEST_NEWS_SECONDS / DAY + 1
+    assert memory.reach == NOW + 89 * DAY - OLDEST_NEWS_SECONDS - LONGEST_TASK_SECONDS - LAG_SECONDS
+    assert len(memory._known) <= OLDEST_NEWS_SECONDS / DAY + 2
+
+
 def test_the_lists_are_read_back_to_the_oldest_that_runs_unless_it_is_stuck() -> None:
     memory = FinishedTasks(NOW)
     memory.news([task("runs", NOW, NOW - 5000, status="processing")])
@@ -445,6 +594,7 @@ def test_the_memory_stays_small_and_plain() -> None:
         memory.on_round(NOW + hour * 3600 + 50, is_complete=True)
     kept = memory.to_dict()
     assert len(kept["told"]) == 50
+    assert len(memory._known) <= 2 * 50
     again = FinishedTasks.from_dict(json.loads(json.dumps(kept)), 0.0)
     assert again.to_dict() == kept
     assert again.news([task("47-0", NOW + 47 * 3600)]) == []
@@ -455,11 +605,13 @@ def test_the_memory_stays_small_and_plain() -> None:
 )
 def test_a_memory_that_cannot_be_read_counts_as_none(value: Any) -> None:
     assert FinishedTasks.from_dict(value, 7.0).to_dict() == {"since": 7.0, "told": {}}
+    assert FinishedLists.from_dict(value, 7.0).of("text2video").to_dict() == {"since": 7.0, "told": {}}
+    assert FinishedLists.from_dict({"lists": value}, 7.0).of("effects").since == 7.0
 
 
 def test_what_is_over_is_not_read_again() -> None:
     memory = FinishedTasks(NOW)
-    memory.news([task("old", NOW - DAY), task("new", NOW + 1), task("runs", NOW, status="processing")])
+    memory.news([task("old", NOW - DAY / 2), task("new", NOW + 1), task("runs", NOW, status="processing")])
     assert [name for name in ("old", "new", "runs", "unknown") if name in memory] == ["runs", "unknown"]
 
 

@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
+import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +26,9 @@ from kling_provider import __version__
 
 ROOT = Path(__file__).parent.parent
 DIST = ROOT / "dist"
+#: Code of Markdown, in which nothing is a link; and a link or a picture.
+_CODE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
 class ReleaseError(RuntimeError):
@@ -43,9 +48,36 @@ def tracked() -> list[str]:
     return [name for name in names if name and (ROOT / name).exists()]
 
 
+def changed() -> list[str]:
+    """The tracked files that are not as the last commit has them, as ``git status`` tells them."""
+    return _output(["git", "status", "--porcelain", "--untracked-files=no"], cwd=ROOT).splitlines()
+
+
 def commit_time() -> int:
     """When the last commit was made, in seconds since 1970."""
     return int(_output(["git", "log", "-1", "--format=%ct"], cwd=ROOT))
+
+
+def repository() -> str:
+    """The address at which everybody finds the repository; empty as long as pyproject.toml names none."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return str(project.get("urls", {}).get("Repository", "")).rstrip("/")
+
+
+def with_absolute_links(readme: str, address: str) -> str:
+    """The README as the index can show it: its links and pictures lead into the repository, at this version's tag.
+
+    :param readme: its Markdown, in which they are paths.
+    :param address: of the repository. Files are found below it as at GitHub.
+    """
+
+    def absolute(found: re.Match[str]) -> str:
+        picture, text, path = found.groups()
+        base = f"{address}/{'raw' if picture else 'blob'}/v{__version__}/README.md"
+        return f"{picture}[{text}]({urllib.parse.urljoin(base, path)})"
+
+    parts = _CODE.split(readme)
+    return "".join(part if number % 2 else _LINK.sub(absolute, part) for number, part in enumerate(parts))
 
 
 def build(folder: Path, seconds: int) -> list[Path]:
@@ -62,6 +94,9 @@ def build(folder: Path, seconds: int) -> list[Path]:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, target)
             target.chmod(mode_of((ROOT / name).stat().st_mode))
+        if address := repository():
+            readme = Path(scratch, "README.md")
+            readme.write_text(with_absolute_links(readme.read_text(), address))
         command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), scratch]
         _output(
             command, env=environment, cwd=scratch, umask=0o022
@@ -103,12 +138,13 @@ def check_metadata(files: Sequence[Path]) -> str:
     return _output([sys.executable, "-m", "twine", "--no-color", "check", "--strict", *files])
 
 
-def problems(changelog: str, status: str, tags: Sequence[str]) -> list[str]:
+def problems(changelog: str, status: str, tags: Sequence[str], address: str) -> list[str]:
     """What speaks against a release of this version.
 
     :param changelog: its text.
     :param status: ``git status --porcelain``.
     :param tags: all tags.
+    :param address: of the repository; empty if it is not known.
     """
     heading = re.escape(__version__)
     rules = {
@@ -118,6 +154,8 @@ def problems(changelog: str, status: str, tags: Sequence[str]) -> list[str]:
         ),
         "There are changes that are not committed.": not status.strip(),
         f"The tag v{__version__} is there already.": f"v{__version__}" not in tags,
+        "pyproject.toml names no [project.urls] Repository: the README's links and pictures would lead nowhere on the "
+        "index.": bool(address),
     }
     return [text for text, holds in rules.items() if not holds]
 
@@ -128,6 +166,7 @@ def check() -> list[str]:
         (ROOT / "CHANGELOG.md").read_text(),
         _output(["git", "status", "--porcelain"], cwd=ROOT),
         _output(["git", "tag"], cwd=ROOT).split(),
+        repository(),
     )
     with tempfile.TemporaryDirectory(prefix="kling-release-") as scratch:
         one, other = (build(Path(scratch, name), commit_time()) for name in ("one", "other"))
@@ -150,6 +189,8 @@ def main() -> int:
     parser.add_argument("what", choices=("build", "check"))
     try:
         if parser.parse_args().what == "build":
+            if files := changed():
+                raise ReleaseError("\n".join(["These files are not as they were committed:", *files]))
             shutil.rmtree(DIST, ignore_errors=True)
             for path in build(DIST, commit_time()):
                 print(f"{digest(path)}  {path.relative_to(ROOT)}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import tarfile
 import tomllib
 import zipfile
@@ -13,6 +15,7 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+from readme_renderer import markdown
 
 import kling_provider
 from scripts import release
@@ -91,7 +94,10 @@ def test_the_metadata_says_what_is_needed(metadata: Message) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == PROJECT["requires-python"]
     assert metadata["Description-Content-Type"] == "text/markdown"
-    assert metadata.get_payload(decode=True).decode() == (release.ROOT / "README.md").read_text()
+    readme = (release.ROOT / "README.md").read_text()
+    if address := release.repository():
+        readme = release.with_absolute_links(readme, address)
+    assert metadata.get_payload(decode=True).decode() == readme
     assert set(metadata.get_all("Provides-Extra", [])) == set(PROJECT["optional-dependencies"])
     needed = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert len(needed) == len(PROJECT["dependencies"])
@@ -113,17 +119,79 @@ def test_every_dependency_has_a_lowest_version_that_is_tested() -> None:
         assert tested[name.lower()].startswith(lowest), f"{line}, but {tested[name.lower()]} is tested"
 
 
-def test_a_release_needs_a_clean_tree_a_changelog_and_a_new_tag() -> None:
+def test_the_index_gets_links_and_pictures_that_lead_into_the_repository() -> None:
+    at = "https://git.example/kling"
+    written = release.with_absolute_links((release.ROOT / "README.md").read_text(), at)
+    page = markdown.render(written)
+    leads = re.findall(r"""\b(?:src|href)=["']?([^"'\s>]+)""", page)
+    # the renderer's own marks of the headings are on the same page
+    leads = [lead for lead in leads if not lead.startswith("#user-content-")]
+    assert [lead for lead in leads if not re.match("https?://", lead)] == []
+    tag = f"v{kling_provider.__version__}"
+    assert f"{at}/raw/{tag}/docs/images/ui-tab.png" in leads
+    assert {f"{at}/blob/{tag}/{path}" for path in ("README.zh-CN.md", "docs/matrix.md", "dags/")} <= set(
+        leads
+    )
+    assert f"{at}/blob/{tag}/README.md#the-connection" in leads
+    assert "https://kling.ai/dev" in leads
+    for path in (lead.removeprefix(f"{at}/blob/{tag}/").partition("#")[0] for lead in leads):
+        assert path.startswith("https://") or (release.ROOT / path).exists(), path
+
+
+def test_code_of_the_readme_stays_as_it_is() -> None:
+    readme = "```python\na[0](b)\n```\n[c](d.md)\n"
+    assert release.with_absolute_links(readme, "https://git.example/kling") == (
+        f"```python\na[0](b)\n```\n[c](https://git.example/kling/blob/v{kling_provider.__version__}/d.md)\n"
+    )
+
+
+@pytest.mark.parametrize("state", [[" M README.md"], []])
+def test_only_what_is_committed_is_built(
+    state: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built = []
+    monkeypatch.setattr(release, "changed", lambda: state)
+    monkeypatch.setattr(release, "build", lambda folder, seconds: built.append(seconds) or [])
+    monkeypatch.setattr(release.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(sys, "argv", ["release", "build"])
+    assert release.main() == bool(state)
+    assert built == ([] if state else [release.commit_time()])
+    assert (
+        "PROBLEM: These files are not as they were committed:\n M README.md" in capsys.readouterr().out
+    ) == bool(state)
+
+
+def test_what_is_changed_is_what_git_tracks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*command: str) -> None:
+        subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b.example", *command], cwd=tmp_path, check=True
+        )
+
+    monkeypatch.setattr(release, "ROOT", tmp_path)
+    (tmp_path / "a").write_text("1")
+    git("init", "--quiet")
+    git("add", "a")
+    git("commit", "--quiet", "--message", "a")
+    (tmp_path / "b").write_text("not tracked")
+    assert release.changed() == []
+    (tmp_path / "a").write_text("2")
+    assert release.changed() == [" M a"]
+
+
+def test_a_release_needs_a_clean_tree_a_changelog_a_new_tag_and_an_address() -> None:
     version = kling_provider.__version__
     changelog = f"# Changelog\n\n## {version} (2026-12-01)\n\n- All.\n"
-    assert release.problems(changelog, "", []) == []
-    assert len(release.problems(changelog.replace(version, "9.9.9"), "", [])) == 1
-    assert len(release.problems(changelog, " M README.md\n", [])) == 1
-    assert len(release.problems(changelog, "", [f"v{version}"])) == 1
+    at = "https://git.example/kling"
+    assert release.problems(changelog, "", [], at) == []
+    assert len(release.problems(changelog.replace(version, "9.9.9"), "", [], at)) == 1
+    assert len(release.problems(changelog, " M README.md\n", [], at)) == 1
+    assert len(release.problems(changelog, "", [f"v{version}"], at)) == 1
+    (problem,) = release.problems(changelog, "", [], "")
+    assert problem.startswith("pyproject.toml names no [project.urls] Repository")
 
 
 def test_a_version_that_is_still_made_is_not_released(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release, "__version__", "0.2.0.dev1")
     assert "0.2.0.dev1 is not a version to release." in release.problems(
-        "## 0.2.0.dev1 (2026-12-01)\n", "", []
+        "## 0.2.0.dev1 (2026-12-01)\n", "", [], ""
     )

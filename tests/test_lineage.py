@@ -64,6 +64,9 @@ def test_every_picture_sound_and_video_of_a_request_is_a_source() -> None:
     spoken = {"image": "s3://b/a.png", "sound_file": "s3://b/a.mp3"}
     assert sources_of("avatar", spoken) == ["s3://b/a.png", "s3://b/a.mp3"]
     assert sources_of("omni-video", {"video_list": [{"video_url": "https://h/a.mp4"}]}) == ["https://h/a.mp4"]
+    as_text = {"image_list": json.dumps([{"image_url": "s3://b/a.png"}, {"image_url": "s3://b/b.png"}])}
+    assert sources_of("omni-video", as_text) == ["s3://b/a.png", "s3://b/b.png"]
+    assert sources_of("omni-video", {"image_list": "[no JSON"}) == []
     assert sources_of("/v1/raw/path", {"image": "s3://b/a.png"}) == []
 
 
@@ -113,9 +116,20 @@ def test_from_picture_to_task_to_file(
     assert facet(stored)["task_id"] == result["task_id"]
 
 
+class Resumed(TaskInstance):
+    """One that comes back from a deferral, with what it pushed before."""
+
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int | None = None) -> Any:
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
+        return self.pushed.get(key)
+
+
 @needs_openlineage
-def test_after_a_deferral_and_without_a_wait(kling_simulator: SimulatorServer, kling_connection: str) -> None:
-    submit = KlingTextToVideoOperator(task_id="submit", prompt="a boat", model_name="kling-v2-6")
+@pytest.mark.parametrize("map_index", [-1, 3])
+def test_after_a_deferral_and_without_a_wait(
+    map_index: int, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    submit = KlingTextToVideoOperator(task_id="submit", prompt="a boat")
     task_id, ti = run(submit)
     told = submit.get_openlineage_facets_on_complete(ti)
     assert (names(told.inputs), names(told.outputs)) == ([], [("kling", task_id)])
@@ -123,12 +137,23 @@ def test_after_a_deferral_and_without_a_wait(kling_simulator: SimulatorServer, k
 
     kling_simulator.finish(task_id)
     done = submit.hook.get_task(task_id, endpoint="text2video").to_dict()
-    resumed = KlingTextToVideoOperator(task_id="submit", prompt="a boat", model_name="kling-v2-6")
-    event = {"status": "finished", "task": done, "task_id": task_id, "endpoint": "text2video"}
-    resumed.execute_complete(context_of(resumed), event)
-    told = resumed.get_openlineage_facets_on_complete(ti)
-    assert names(told.outputs) == [("kling", task_id)]
-    assert facet(told)["model_name"] == "kling-v2-6"
+    event = {
+        "status": "finished",
+        "task": {**done, "units": None},
+        "task_id": task_id,
+        "endpoint": "text2video",
+    }
+    resumed = KlingTextToVideoOperator(task_id="submit", prompt="a boat")
+    back = Resumed(task_id="submit", map_index=map_index, pushed=ti.pushed)
+    resumed.execute_complete({"ti": back, "task": resumed}, event)
+    again = resumed.get_openlineage_facets_on_complete(back)
+    assert names(again.outputs) == [("kling", task_id)]
+    assert facet(again) == facet(told) | {"external_task_id": done["external_task_id"]}
+    assert facet(again)["model_name"] == kling_simulator.creates[0].body["model_name"]
+
+    lost = KlingTextToVideoOperator(task_id="submit", prompt="a boat")
+    lost.execute_complete(context_of(lost), event)  # an Airflow that does not answer
+    assert "model_name" not in facet(lost.get_openlineage_facets_on_complete(back))
 
 
 @needs_openlineage

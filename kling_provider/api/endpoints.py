@@ -49,7 +49,7 @@ class Endpoint:
         nothing and costs nothing.
     :param external_id: how the vendor lets a caller's own id be looked up: by query, only in the list, or not.
     :param is_free: a ``call`` that may be repeated, because it costs nothing and does the same again.
-    :param answer_lives_hours: how long the answer of a ``call`` is worth something; 0: as long as results are kept.
+    :param answer_lives_hours: how long the answer of a ``call`` is worth something; 0: it has no end.
     :param max_page_size: of its list.
     :param other_paths: what other versions of the documents call it.
     :param successor: what the vendor recommends instead.

@@ -2,12 +2,14 @@
 
 Rules
   * Only the very first POST of a piece of work goes out unasked. Every later one comes after a look-up that
-    found nothing and, where an earlier POST may have been booked, after a look at the list.
+    found nothing and, where an earlier POST may have been booked, after a look at the list. What an earlier try
+    may have sent a moment before it died is given time to settle, and looked up again.
   * An unclear answer (time-out, cut, 5xx, unreadable) is looked up at once, given time to settle, looked up
     three times more, then sent again with the same id. Without a look-up the outcome is unknown, and said so.
   * A refusal of a repeated POST is believed only after a look-up finds nothing, whatever it says. A refusal
     because the id exists means booked: it is looked for, for five minutes.
-  * A task that is found is taken over only if it echoes our id, has not failed and its result is still there.
+  * A task that is found is taken over only if it echoes our id and has not failed. How old it is does not matter:
+    its file may be stored, and to pay again is for a person to decide.
   * The list is a second witness: it may show our task although the look-up does not; an earlier try's task
     with another request; or that this gateway keeps no ids at all.
   * A repeated POST whose answer does not show our id may be the second payment, because nothing that was asked
@@ -94,7 +96,7 @@ class PerhapsTwice:
 
 @dataclass(frozen=True, slots=True)
 class UsedUp:
-    """The id belongs to a task that has failed, or whose result is gone: the next number is needed."""
+    """The id belongs to a task that has failed: the next number is needed."""
 
     task: KlingTask
 
@@ -167,10 +169,10 @@ class Submission:
     :param can_look_up: whether the gateway finds tasks by that id.
     :param is_first: whether nothing can have been sent before for this piece of work.
     :param may_be_booked: whether an earlier try may have left a task. None: unless ``is_first``.
-    :param is_gone: whether a finished task's result cannot be fetched any more.
     :param other_request: tells an id of the same work with another request; None where that is allowed.
     :param can_resign: whether a new token can be signed after 1003 or 1004.
     :param settle: seconds that an unclear answer is given to settle; after a read time-out.
+    :param sent_ago: seconds since an earlier try sent what it died over, where that is known.
     :param memory: from an earlier part of the same try.
     """
 
@@ -181,18 +183,18 @@ class Submission:
         can_look_up: bool,
         is_first: bool,
         may_be_booked: bool | None = None,
-        is_gone: Callable[[KlingTask], bool] = lambda _: False,
         other_request: Callable[[str], bool] | None = None,
         can_resign: bool = True,
         settle: tuple[float, float] | None = None,
+        sent_ago: float | None = None,
         memory: Memory | None = None,
     ):
         self._external_task_id = external_task_id
         self._can_look_up = can_look_up and external_task_id is not None
         self._is_first = is_first
-        self._is_gone = is_gone
         self._other_request = other_request
         self._settle = settle or SETTLE_SECONDS
+        self._settle_left = 0.0 if sent_ago is None else max(0.0, max(self._settle) - max(0.0, sent_ago))
         booked = not is_first if may_be_booked is None else may_be_booked
         self.memory = memory or Memory(may_be_booked=booked)
         self._last_lookup_failed = False
@@ -205,7 +207,8 @@ class Submission:
             return Post()
         if self.memory.question not in ("", "before"):  # going on after a pause
             return LookUp()
-        return Post() if self._is_first and not self.memory.refusals else self._ask("before")
+        is_unasked = self._is_first and not self.memory.refusals and not self.memory.question
+        return Post() if is_unasked else self._ask("before")
 
     def on_booked(self, task: KlingTask) -> Outcome:
         """The POST was answered with a task."""
@@ -244,7 +247,7 @@ class Submission:
                     request_id=task.request_id,
                 )
             )
-        if task.status == FAILED or self._is_gone(task):
+        if task.status == FAILED:
             return UsedUp(task)
         return Submitted(task, "unclear" if self.memory.posts else "existed")
 
@@ -255,6 +258,9 @@ class Submission:
             if not is_missing:
                 self._count_refusal(failure)
                 return Refused(failure)
+            pauses = self._pauses()
+            if self.memory.looks < len(pauses):
+                return self._look(pauses)
             return CheckList() if self.memory.may_be_booked or self.memory.posts else Post()
         self._last_lookup_failed = not is_missing
         pauses = self._pauses()
@@ -310,6 +316,8 @@ class Submission:
 
     def _pauses(self) -> Sequence[float]:
         match self.memory.question:
+            case "before" if self._settle_left > 0:
+                return (0.0, self._settle_left)
             case "settling":
                 timed_out = self.memory.failure is not None and self.memory.failure.timed_out
                 return (

@@ -7,7 +7,8 @@ Where they cannot (rows with ``external_id: none``), it is what keeps a retry fr
 Rules for the latter
   * A record with an id: the task is taken over, nothing is sent.
   * A record without an id: its POST may have been booked. Nothing is sent.
-  * A clear by a person after that is their decision: the next POST goes out.
+  * A clear by a person who was told so is their decision: the next POST goes out. A clear before that (the try
+    was killed, and had none after it) tells them first.
   * A definite refusal erases the intent.
   * What is answered at once is written down whole: no query gives it again.
   * The records belong to a position of a mapped task. Where its list has shifted after a clear, the record of a
@@ -22,7 +23,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from kling_provider.api.submitting import Outcome, Refused, Submitted
+from kling_provider.api.identity import is_derived
+from kling_provider.api.submitting import Outcome, Refused, Submitted, Unknown
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError, KlingSubmissionUnknownError
 from kling_provider.hooks.config import KlingConfig
@@ -32,7 +34,7 @@ from kling_provider.hooks.work import Work, record_key
 
 log = logging.getLogger(__name__)
 
-#: The idempotency_key that was last submitted from this position of a mapped task.
+#: The idempotency_key that was last submitted by this task instance.
 POSITION_KEY = "kling_submit_position"
 
 
@@ -78,12 +80,30 @@ class Intent:
     def read(self) -> None:
         """Read what earlier tries wrote.
 
-        :raises KlingBadRequestError: if an earlier try asked for something else, before anything is paid.
+        :raises KlingBadRequestError: if an earlier try asked for something else, or had another idempotency_key,
+            before anything is paid.
         """
+        self._refuse_another_key()
         record = self._store.get(self._key) if self._store is not None else None
         self._record = record if isinstance(record, dict) else {}
         if self._record and self.is_other_request and not self.was_cleared:
             raise self._another_request()
+
+    def _refuse_another_key(self) -> None:
+        """A key that renders anew in each try would make each try new work."""
+        work = self._work
+        before = self._store.get(POSITION_KEY) if self._store is not None and self._has_key else None
+        if self._store is None or before in (None, work.key):
+            return
+        record = self._store.get(record_key(str(before)))
+        if isinstance(record, dict) and work.max_tries <= int(record.get("max_tries", 0)):
+            raise KlingBadRequestError(
+                f"Nothing was sent. An earlier try of this task had idempotency_key={before!r}, this one has "
+                f"{work.key!r}, and a retry must have the same: it says which work this is. Keep what differs from "
+                "try to try out of the template, or leave it out; clear the task to submit under the new key.",
+                endpoint=self._prepared.endpoint.name,
+                task_id=str(record["task_id"]) if record.get("task_id") else None,
+            )
 
     @property
     def is_recorded(self) -> bool:
@@ -101,9 +121,19 @@ class Intent:
         return bool(self._record) and self._record.get("request") != self._prepared.digest
 
     @property
+    def _asks_for_another(self) -> bool:
+        """Whether a person has cleared the task to have another task than the recorded one."""
+        return self.was_cleared and (self._work.wants_new or self.is_other_request)
+
+    @property
     def task_id(self) -> str | None:
         """The id that an earlier try was given."""
         return str(self._record["task_id"]) if self._record.get("task_id") else None
+
+    @property
+    def wanted_task_id(self) -> str | None:
+        """The same, unless a person wants another one."""
+        return None if self._asks_for_another else self.task_id
 
     @property
     def posted_at(self) -> float | None:
@@ -112,18 +142,26 @@ class Intent:
 
     @property
     def earlier_answer(self) -> KlingTask | None:
-        """What an earlier try was answered at once, and paid for, if it is still worth having."""
+        """What an earlier try was answered at once, and paid for, unless it is a session that has ended."""
         answer = self._record.get("answer")
-        if answer is None or (self.was_cleared and (self._work.wants_new or self.is_other_request)):
+        if answer is None or self._asks_for_another:
             return None
-        lives = self._prepared.endpoint.answer_lives_hours or self._config.gateway.result_ttl_days * 24
-        if time.time() - (self.posted_at or 0) > lives * 3600:
+        lives = self._prepared.endpoint.answer_lives_hours
+        if lives and time.time() - (self.posted_at or 0) > lives * 3600:
             log.warning(
                 "What an earlier try was answered is more than %g hours old and gone by now; asking anew.",
                 lives,
             )
             return None
         return KlingTask.from_dict(answer)
+
+    def other_id_sent(self, own_id: str) -> str | None:
+        """The caller's own id under which an earlier try may have left a task, if it was another one than now."""
+        sent = self._record.get("external_task_id")
+        is_answered = self.task_id is not None
+        if sent in (None, own_id) or is_derived(str(sent)) or is_answered or self._asks_for_another:
+            return None
+        return str(sent)
 
     def may_be_booked(self, external_id: str | None) -> bool | None:
         """Whether an earlier try may have sent this id; None where nothing is recorded, which proves nothing."""
@@ -170,15 +208,14 @@ class Intent:
                 )
             return None
         if self.task_id is None:
-            if self.was_cleared or self._risk_accepted or self._record.get("answer"):
+            if self._was_told or self._risk_accepted or self._record.get("answer"):
                 return None
+            self._note_told()
             raise self._unknown(
                 "it wrote down that it would submit, and no answer after that",
                 "clear this task to submit again",
             )
-        if self.was_cleared and (self._work.wants_new or self.is_other_request):
-            return None
-        return self.task_id
+        return self.wanted_task_id
 
     def before_post(self, external_id: str | None) -> None:
         """Write down that a POST goes out. Where that cannot be done, nothing is sent unseen.
@@ -210,6 +247,8 @@ class Intent:
                 self._write(task.external_task_id, posted_at=self.posted_at, **found)
             elif isinstance(outcome, Refused) and not self._prepared.can_look_up:
                 self.forget()
+            elif isinstance(outcome, Unknown) and not self._risk_accepted:
+                self._note_told()
         except Exception as error:  # whatever it is, an id that was paid for must not go down with it
             told = (
                 f"task {outcome.task.task_id}"
@@ -219,15 +258,26 @@ class Intent:
             log.warning("Airflow's task state did not take %s: %s", told, error)
 
     @property
-    def _has_position(self) -> bool:
-        """Whether the work is known by its key, and its record by the position of a mapped task."""
-        work = self._work
-        is_mapped = work.identity is not None and work.identity.map_index >= 0
-        return work.key is not None and is_mapped and work.submits_once
+    def _was_told(self) -> bool:
+        """Whether a person was told, before the last clear, that a POST may have been booked."""
+        told = self._record.get("told")
+        return told is not None and self._work.max_tries > int(told)
+
+    def _note_told(self) -> None:
+        """Note that this try tells it: a clear from now on is an answer to that."""
+        if self._store is not None:
+            self._record = {**self._record, "told": self._work.max_tries}
+            self._store.set(self._key, self._record)
+
+    @property
+    def _has_key(self) -> bool:
+        """Whether the work is known by its key, and its record by the task instance."""
+        return self._work.key is not None and self._work.identity is not None and self._work.submits_once
 
     def _may_stand_elsewhere(self) -> bool:
         """Whether a mapped task with a key of its own may have been at another position before a clear."""
-        if self._store is None or not self._has_position:
+        is_mapped = self._work.identity is not None and self._work.identity.map_index >= 0
+        if self._store is None or not (self._has_key and is_mapped):
             return False
         work, position = self._work, self._store.get(POSITION_KEY)
         return position != work.key if position is not None else work.run_was_cleared and not work.is_retry
@@ -250,7 +300,7 @@ class Intent:
             **details,
         }
         self._store.set(self._key, self._record)
-        if self._has_position:
+        if self._has_key:
             self._store.set(POSITION_KEY, self._work.key)
 
     def _another_request(self) -> KlingBadRequestError:

@@ -18,7 +18,7 @@ from kling_provider.api.submitting import (
     Unknown,
     UsedUp,
 )
-from kling_provider.api.tasks import FAILED, KlingTask
+from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import (
     KlingBadRequestError,
     KlingServerError,
@@ -68,14 +68,9 @@ def task_or_raise(
         case Submitted(task):
             return task
         case UsedUp(task):
-            why = (
-                f"which Kling has failed ({task.status_message or 'no reason told'})"
-                if task.status == FAILED
-                else f"which succeeded on {task.updated_at} and whose result is deleted by now"
-            )
             raise KlingBadRequestError(
-                f"external_task_id={external_id!r} belongs to task {task.task_id} of {endpoint}, {why}. Kling takes "
-                "an id once: choose another.",
+                f"external_task_id={external_id!r} belongs to task {task.task_id} of {endpoint}, which Kling has "
+                f"failed ({task.status_message or 'no reason told'}). Kling takes an id once: choose another.",
                 endpoint=endpoint,
                 task_id=task.task_id,
                 external_task_id=external_id,

@@ -133,10 +133,11 @@ def _submit(
         return Done(answer, adopted=True)
     if not prepared.can_look_up:
         return (yield from _submit_unseen(config, prepared, intent, on_unknown, memory))
-    earlier = yield from _recorded(config, prepared, work, intent)
+    earlier = yield from _recorded(config, prepared, intent)
     if earlier is not None:
+        _tell_gone(earlier, config)
         return Done(earlier, adopted=True)
-    for number, external_id in _ids(prepared, work, memory.fail_no if memory else 0):
+    for number, external_id in _ids(prepared, work, intent, memory.fail_no if memory else 0):
         may_be_booked = intent.may_be_booked(external_id)
         if may_be_booked and memory:
             may_be_booked = memory.may_be_booked  # what stands in the record may be of this very try
@@ -148,10 +149,10 @@ def _submit(
             can_look_up=True,
             is_first=is_first,
             may_be_booked=may_be_booked,
-            is_gone=lambda task: is_gone(config, task),
             other_request=prepared.other_request(work),
             can_resign=isinstance(config.credentials, KeyPair),
             settle=config.settle,
+            sent_ago=time.time() - posted_at if may_be_booked and posted_at and not intent.task_id else None,
             memory=replace(memory, fail_no=number) if memory else None,
         )
         outcome = yield from _run(config, prepared, work, intent, machine, external_id, hold)
@@ -161,8 +162,8 @@ def _submit(
         if isinstance(outcome, Refused) and outcome.failure.is_slot_refusal:
             kept = replace(kept, question="", looks=0, failure=outcome.failure)
             return NoSlot(outcome.failure, kept, external_id)
-        if isinstance(outcome, UsedUp) and prepared.own_id is None:
-            _tell_used_up(outcome.task, config)
+        if isinstance(outcome, UsedUp) and external_id != prepared.own_id:
+            log.info("Task %s of an earlier try has failed at Kling; submitting anew.", outcome.task.task_id)
             memory = None
             continue
         existed = isinstance(outcome, Submitted) and outcome.how == "existed"
@@ -180,6 +181,7 @@ def _submit(
         task = task_or_raise(outcome, config, prepared, external_id, refuse_existing=refuse)
         if existed:
             _tell_age(task, work)
+            _tell_gone(task, config)
         return Done(task, adopted=existed)
     raise _failed_too_often(prepared)
 
@@ -251,7 +253,7 @@ def _submit_unseen(
     memory: Memory | None,
 ) -> Flow[End]:
     """Submit where the task cannot be looked up by the caller's id: guarded by the record instead."""
-    earlier = intent.earlier_task()
+    earlier: str | None = yield Do(intent.earlier_task)
     if earlier is not None:
         try:
             task = yield from ask(config.routes.get_task(prepared.endpoint, earlier))
@@ -355,12 +357,10 @@ def _first_page(config: KlingConfig, endpoint: Endpoint) -> Flow[Sequence[KlingT
     return tasks
 
 
-def _recorded(
-    config: KlingConfig, prepared: PreparedSubmit, work: Work, intent: Intent
-) -> Flow[KlingTask | None]:
+def _recorded(config: KlingConfig, prepared: PreparedSubmit, intent: Intent) -> Flow[KlingTask | None]:
     """The task an earlier try was given by Kling, if it is still worth having."""
-    task_id = intent.task_id
-    if task_id is None or (intent.was_cleared and (work.wants_new or intent.is_other_request)):
+    task_id = intent.wanted_task_id
+    if task_id is None:
         return None
     try:
         task: KlingTask = yield Send(config.routes.get_task(prepared.endpoint, task_id))
@@ -372,15 +372,28 @@ def _recorded(
         intent.refuse_another_account()
         return None
     intent.account_is_known = True
-    if task.status == FAILED or is_gone(config, task):
+    if task.status == FAILED:
         return None  # the walk over the numbers meets it again and goes on to the next
     return task
 
 
-def _ids(prepared: PreparedSubmit, work: Work, start: int) -> Iterator[tuple[int, str | None]]:
+def _ids(
+    prepared: PreparedSubmit, work: Work, intent: Intent, start: int
+) -> Iterator[tuple[int, str | None]]:
     """The external ids to try in turn: a new number for each task that Kling has failed."""
-    if work.identity is None or prepared.own_id is not None:
-        yield 0, prepared.id_for(work.identity)
+    if prepared.own_id is not None:
+        if (sent := intent.other_id_sent(prepared.own_id)) is not None:
+            log.warning(
+                "external_task_id=%s is another one than %s of an earlier try, which may be booked: going on with that "
+                "one. It must be the same in each try.",
+                prepared.own_id,
+                sent,
+            )
+            yield 0, sent
+        yield 0, prepared.own_id
+        return
+    if work.identity is None:
+        yield 0, None
         return
     for number in range(start, MOST_FAILED_TASKS):
         yield number, prepared.id_for(replace(work.identity, fail_no=number))
@@ -427,13 +440,12 @@ def _unproven(prepared: PreparedSubmit, outcome: Outcome) -> KlingBadRequestErro
     )
 
 
-def _tell_used_up(task: KlingTask, config: KlingConfig) -> None:
-    if task.status == FAILED:
-        log.info("Task %s of an earlier try has failed at Kling; submitting anew.", task.task_id)
-    else:
+def _tell_gone(task: KlingTask, config: KlingConfig) -> None:
+    if is_gone(config, task):
         log.warning(
-            "Task %s of an earlier try succeeded on %s, and results are kept for %g days only: submitting anew, "
-            "which is paid again.",
+            "Task %s succeeded on %s, and results are kept for %g days only: its file may be deleted at Kling by now. "
+            "It is taken over all the same, which costs nothing; what is stored is found there. For a new video, which "
+            "is paid again, set on_clear='resubmit' and clear this task.",
             task.task_id,
             task.updated_at,
             config.gateway.result_ttl_days,

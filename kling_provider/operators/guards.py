@@ -28,6 +28,10 @@ RECHECKS = 5
 RECHECK_SECONDS = 3.0
 #: A template that means something else in another task than the one it stands in.
 _OF_THE_STORE_TASK = re.compile(r"\{[{%][^}]*\b(ti|task|task_instance|map_index|task_instance_key_str)\b")
+#: What a template gives anew each time it is rendered.
+_RENDERS_ANEW = re.compile(
+    r"\{[{%].*?\b(try_number|macros\.(?:random|uuid\.uuid[14]|time\.time|datetime\.(?:now|utcnow|today)))\b"
+)
 #: Airflow states of a task instance whose claim is from before a clear.
 _NOT_CURRENT = (None, "scheduled", "queued", "removed")
 #: Airflow states of a task instance that does nothing more by itself.
@@ -55,6 +59,21 @@ def refuse_constant_id(own_id: object, dag: Any, map_index: int) -> None:
             f"put the run into it: external_task_id='{own_id}-{{{{ ds_nodash }}}}'.",
             external_task_id=str(own_id),
         )
+
+
+def refuse_renewed_ids(ids: Mapping[str, object]) -> None:
+    """See that a retry will have the same id again, where no record of Airflow's tells which one was sent.
+
+    :param ids: by argument, as they stand in the DAG file, before rendering.
+    :raises KlingBadRequestError: naming the argument, if its template renders to another one in each try.
+    """
+    for argument, value in ids.items():
+        if isinstance(value, str) and (found := _RENDERS_ANEW.search(value)):
+            raise KlingBadRequestError(
+                f"Nothing was sent. {argument}={value!r} is another one in each try ({found[1]}), so a retry could not "
+                "find what an earlier one has paid. Leave it out (the derived one is new for each run and the same in "
+                "each try), or put the run into it: {{ ds_nodash }}. From Airflow 3.3 on the first one is kept.",
+            )
 
 
 def refuse_equal_ids(context: Mapping[str, Any], argument: str, value: object) -> None:

@@ -8,9 +8,11 @@ import random
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
@@ -38,6 +40,7 @@ from kling_provider.operators.guards import (
     places_from_upstream,
     refuse_constant_id,
     refuse_equal_ids,
+    refuse_renewed_ids,
     wait_for_places,
 )
 from kling_provider.triggers.kling import KlingPauseTrigger, kill_message, priced
@@ -77,9 +80,10 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
     :param endpoint: name of the endpoint, or a raw path that starts with ``/`` (templated).
     :param request: Kling's own field names (templated). A picture field takes an http(s) or ftp URL, an
         object-storage URI or a path on the worker; the file is read when the task runs.
-    :param external_task_id: an id of your choice, unique per account, instead of a derived one (templated).
+    :param external_task_id: an id of your choice, unique per account and the same in each try, instead of a derived
+        one (templated).
     :param idempotency_key: what makes this piece of work the same one in a run, instead of the position of a
-        mapped task, for example the picture's URI (templated).
+        mapped task, for example the picture's URI; the same in each try (templated).
     :param kling_conn_id: Airflow connection of type ``kling`` (templated).
     :param wait_for_completion: also wait until the task is over.
     :param deferrable: wait in the triggerer, without a worker.
@@ -163,7 +167,10 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         self.check_destination = check_destination
         self.dialect: Dialect = one_of("dialect", dialect, ("classic", "new"))
         self.validate: Validate = one_of("validate", validate, ("strict", "warn", "off"))
-        self._id_in_the_dag_file = external_task_id
+        self._ids_in_the_dag_file = {
+            "external_task_id": external_task_id,
+            "idempotency_key": idempotency_key,
+        }
         self._submitted: KlingTask | None = None
         self._finished: dict[str, Any] | None = None
         self._model_name: str | None = None
@@ -218,25 +225,22 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         self,
         context: Mapping[str, Any],
         event: Mapping[str, Any],
-        memory: Mapping[str, Any],
-        digest: str,
-        first_wait_at: float,
-        started_at: float,
+        **of_an_older_version: Any,
     ) -> Any:
         """Go on submitting after a wait in the triggerer, for a slot or for an answer to settle.
 
         :param context: Airflow's context.
-        :param event: what the trigger sent.
-        :param memory: what the submit knew.
-        :param digest: of the request.
-        :param first_wait_at: epoch seconds of the first wait for a slot.
-        :param started_at: epoch seconds at which this try began.
+        :param event: what the trigger sent, with what the submit knew.
+        :param of_an_older_version: the same, where an earlier version of this provider has deferred.
         """
+        known = event.get("handed_on") or of_an_older_version
+        for name in ("external_task_id", "idempotency_key"):  # a template may have rendered to another one
+            setattr(self, name, known.get(name, getattr(self, name)))
         prepared = self._prepare(context)
-        known = Memory.from_dict(memory)
-        if prepared.digest != digest:
-            if known.posts or known.may_be_booked:
-                raise self._lost_request(context, replace(prepared, digest=digest), known)
+        memory = Memory.from_dict(known["memory"])
+        if prepared.digest != known["digest"]:
+            if memory.posts or memory.may_be_booked:
+                raise self._lost_request(context, replace(prepared, digest=known["digest"]), memory)
             raise KlingBadRequestError(
                 "Nothing more was sent. The request is another one than before the wait: a template renders "
                 "differently each time, or a picture was changed. Keep what differs out of the templates, then clear "
@@ -244,9 +248,9 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
                 endpoint=self.endpoint,
             )
         if event.get("status") == "deadline":
-            assert known.failure is not None
-            raise slot_error(known.failure, prepared)
-        return self._submit(context, prepared, known, first_wait_at, started_at)
+            assert memory.failure is not None
+            raise slot_error(memory.failure, prepared)
+        return self._submit(context, prepared, memory, known["first_wait_at"], known["started_at"])
 
     def on_kill(self) -> None:
         """Say what goes on: Kling has no way to cancel."""
@@ -268,6 +272,8 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         :param decision: how the wait ended.
         """
         self._finished = super().finish(context, ref, decision)
+        if self._submitted is None:
+            self._recall(context)
         return self._finished
 
     def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
@@ -285,6 +291,16 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             made_task=known["task_id"] or known["request_id"],
             facts={**known, "model_name": model_name, "units": units},
         )
+
+    def _recall(self, context: Mapping[str, Any]) -> None:
+        """Know again, for OpenLineage, what was asked for before the wait; Kling's result does not tell it."""
+        if find_spec("airflow.providers.openlineage") is None:
+            return
+        with suppress(Exception):  # it is told where it is known; nothing depends on it
+            ti: Any = context["ti"]
+            told = ti.xcom_pull(task_ids=self.task_id, key="kling_task", map_indexes=ti.map_index)
+            self._model_name = told["model_name"]
+            self._estimate = Decimal(told["estimated_units"]) if told["estimated_units"] else None
 
     def _wait_for_upstream(self, context: Mapping[str, Any]) -> None:
         """Send nothing that was made of a result which is still to come."""
@@ -308,8 +324,10 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
 
     def _check_before_the_first_post(self, context: Mapping[str, Any]) -> None:
         map_index = getattr(context.get("ti"), "map_index", -1)
+        if context.get("task_state_store") is None:
+            refuse_renewed_ids(self._ids_in_the_dag_file)
         if self.has_dag() and self.on_existing == "error":  # type: ignore[no-untyped-call]
-            refuse_constant_id(self._id_in_the_dag_file, self.get_dag(), map_index)
+            refuse_constant_id(self._ids_in_the_dag_file["external_task_id"], self.get_dag(), map_index)
         for name in ("external_task_id", "idempotency_key"):
             refuse_equal_ids(context, name, getattr(self, name))
         if self.check_destination:
@@ -377,10 +395,19 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         deadline = first_wait_at + self.slot_timeout
         if isinstance(self.execution_timeout, timedelta):
             deadline = min(deadline, started_at + self.execution_timeout.total_seconds())
+        handed_on = {
+            "memory": end.memory.to_dict(),
+            "digest": prepared.digest,
+            "first_wait_at": first_wait_at,
+            "started_at": started_at,
+            "external_task_id": self.external_task_id,
+            "idempotency_key": self.idempotency_key,
+        }
         trigger: KlingPauseTrigger | KlingSlotTrigger
         if isinstance(end, Paused):
             log.info("Kling's answer is not clear yet; looking again in %g s.", end.seconds)
-            trigger, until = KlingPauseTrigger(now + end.seconds), now + end.seconds
+            until = now + end.seconds
+            trigger = KlingPauseTrigger(until, handed_on)
         else:
             log.info(
                 "Kling takes no more tasks for now (refused %s of at most %s times): %s",
@@ -400,19 +427,10 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
                 not_before=now + (end.failure.retry_after or 0),
                 deadline=deadline,
                 reason="rate" if end.failure.reaction is Reaction.RATE else "concurrency",
+                handed_on=handed_on,
             )
         if self.deferrable:
-            self.defer(
-                trigger=trigger,
-                method_name="resume_submit",
-                kwargs={
-                    "memory": end.memory.to_dict(),
-                    "digest": prepared.digest,
-                    "first_wait_at": first_wait_at,
-                    "started_at": started_at,
-                },
-                timeout=backstop(until, 0),
-            )
+            self.defer(trigger=trigger, method_name="resume_submit", timeout=backstop(until, 0))
         assert isinstance(end, NoSlot)  # without `deferrable` a submit does not pause out
         pause = FIRST_PAUSE_ON_WORKER * 2 ** min(end.memory.refusals - 1, 5)
         pause *= random.uniform(1, 1.2)  # noqa: S311 - spreads tasks that were refused together
@@ -435,8 +453,8 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         )
         if adopted and self.on_clear == "resubmit":
             log.info(
-                "on_clear='resubmit' makes a new video when a task that is over was cleared. A retry, and the clear of "
-                "a task that is running, find the old one; clear it again for a new one."
+                "on_clear='resubmit' makes a new video when a task that is over was cleared. A retry finds the old "
+                "one, and so may the clear of a task that is running; clear it again for a new one."
             )
         profile = profile_of(prepared.endpoint, prepared.body)
         push_ids(

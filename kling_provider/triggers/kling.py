@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +16,7 @@ from kling_provider.api.endpoints import check_id, endpoint_for
 from kling_provider.api.errors import Failure, InvalidRequest, Reaction
 from kling_provider.api.polling import Decision, Finished, GaveUp
 from kling_provider.api.pricing import usd_of
-from kling_provider.triggers.slots import task_finished
+from kling_provider.triggers.slots import GoOn, task_finished
 from kling_provider.waiting import event_of
 
 log = logging.getLogger(__name__)
@@ -150,20 +150,24 @@ class KlingPauseTrigger(BaseTrigger):
     """Wait until a moment, so that no worker does.
 
     :param until: epoch seconds.
+    :param handed_on: what the submit is to be told afterwards.
     """
 
-    def __init__(self, until: float):
+    def __init__(self, until: float, handed_on: Mapping[str, Any] | None = None):
         super().__init__()  # type: ignore[no-untyped-call]
-        self.until = until
+        self.arguments: dict[str, Any] = {
+            "until": until,
+            "handed_on": None if handed_on is None else dict(handed_on),
+        }
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give class path and arguments, to be stored."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {"until": self.until}
+        return f"{type(self).__module__}.{type(self).__qualname__}", dict(self.arguments)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield one event."""
-        await asyncio.sleep(max(0.0, self.until - time.time()))
-        yield TriggerEvent({"status": "go"})
+        await asyncio.sleep(max(0.0, self.arguments["until"] - time.time()))
+        yield GoOn(payload={"status": "go", "handed_on": self.arguments["handed_on"]})
 
 
 def kill_message(task_id: str, endpoint: str, units: Decimal | None = None) -> str:

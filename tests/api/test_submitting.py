@@ -45,7 +45,6 @@ NOW = 1790000000.0
 ID = "af1-4oymiq-xu6hlswfqjb4pure-qdhlqc5hqyrl"
 TASK = KlingTask("1", "image2video", "processing", external_task_id=ID)
 FAILED = replace(TASK, status="failed")
-GONE = replace(TASK, status="succeed")
 ANOTHER = replace(TASK, task_id="2", external_task_id="theirs")
 NAMELESS = replace(TASK, task_id="3", external_task_id=None, created_at=datetime.fromtimestamp(NOW, UTC))
 
@@ -318,16 +317,27 @@ def test_a_later_try_that_cannot_look_up_sends_nothing(failure: Failure):
     assert after(submission(is_first=False), failure) == Refused(failure)
 
 
-def test_a_task_is_used_up_when_it_has_failed_or_its_result_is_gone():
-    def is_gone(task: KlingTask) -> bool:
-        return task is GONE
+def test_a_task_is_used_up_when_it_has_failed():
+    assert after(submission(is_first=False), FAILED) == UsedUp(FAILED)
+    assert after(submission(), DUPLICATE, FAILED) == UsedUp(FAILED)
+    assert after(submission(), CUT, FAILED) == UsedUp(FAILED)
+    assert after(submission(is_first=False), MISSING, [FAILED]) == UsedUp(FAILED)
 
-    for task in (FAILED, GONE):
-        assert after(submission(is_first=False, is_gone=is_gone), task) == UsedUp(task)
-        assert after(submission(is_gone=is_gone), DUPLICATE, task) == UsedUp(task)
-        assert after(submission(is_gone=is_gone), CUT, task) == UsedUp(task)
-        assert after(submission(is_first=False, is_gone=is_gone), MISSING, [task]) == UsedUp(task)
-    assert after(submission(is_first=False), GONE) == Submitted(GONE, "existed")
+
+def test_what_an_earlier_try_sent_before_it_died_is_given_time_to_settle():
+    def later() -> Submission:
+        return submission(is_first=False, may_be_booked=True, settle=(15, 60), sent_ago=47.5)
+
+    assert after(later(), MISSING) == LookUp(12.5)
+    assert after(later(), MISSING, MISSING) == CheckList()
+    assert after(later(), MISSING, TASK) == Submitted(TASK, "existed")
+    assert after(later(), TASK) == Submitted(TASK, "existed")  # nobody waits for what is there
+
+
+def test_after_a_pause_an_earlier_try_s_submit_is_looked_up_anew():
+    before = submission(is_first=False, may_be_booked=True, settle=(15, 60), sent_ago=47.5)
+    assert after(before, MISSING) == LookUp(12.5)
+    assert after(resumed(before, settle=(15, 60), sent_ago=61), MISSING) == CheckList()
 
 
 @pytest.mark.parametrize("echo", ["theirs", None])

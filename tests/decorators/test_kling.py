@@ -122,7 +122,8 @@ def test_a_wait_for_a_slot_goes_on_with_the_same_request(
     resumed = decorated(boat, "a whale")
     context = context_of(resumed)
     context["ti"].task_id = "boat"
-    task_id = resumed.resume_submit(context, {"status": "go"}, **deferred.value.kwargs)
+    handed_on = deferred.value.trigger.arguments["handed_on"]
+    task_id = resumed.resume_submit(context, {"status": "go", "handed_on": handed_on})
     assert [created.task_id for created in kling_simulator.tasks] == [task_id]
     assert kling_simulator.creates[-1].body["prompt"] == "a whale"
 

@@ -15,7 +15,7 @@ from kling_provider.api.submitting import NotThere, Refused, Submitted, Unknown
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError, KlingSubmissionUnknownError
 from kling_provider.hooks.config import KlingConfig, read_connection
-from kling_provider.hooks.intents import Intent
+from kling_provider.hooks.intents import POSITION_KEY, Intent
 from kling_provider.hooks.preparing import PreparedSubmit, prepare
 from kling_provider.hooks.work import OnClear, Work, work_of
 from tests.contexts import StateStore
@@ -102,9 +102,35 @@ def test_on_unknown_retry_accepts_the_risk(config, store):
     assert earlier(Intent(config, asked(config), work(store, tries=2), "retry")) is None
 
 
-def test_a_clear_is_a_person_s_decision_to_send_again(config, store):
+def test_a_clear_is_a_person_s_decision_to_send_again_once_they_were_told(config, store):
+    """A try that was killed, with none after it, told nobody that something may be booked."""
     Intent(config, asked(config), work(store), "fail").before_post(None)
-    assert earlier(Intent(config, asked(config), work(store, tries=2, cleared=1), "fail")) is None
+    for tries in (2, 3):
+        with pytest.raises(KlingSubmissionUnknownError, match="clear this task to submit again"):
+            earlier(Intent(config, asked(config), work(store, tries=tries, cleared=1), "fail"))
+    decided = Intent(config, asked(config), work(store, tries=4, cleared=2), "fail")
+    assert earlier(decided) is None
+    decided.before_post(None)  # and is killed as well
+    with pytest.raises(KlingSubmissionUnknownError):
+        earlier(Intent(config, asked(config), work(store, tries=5, cleared=3), "fail"))
+
+
+def test_a_clear_for_something_else_is_told_first_as_well(config, store):
+    Intent(config, asked(config), work(store), "fail").before_post(None)
+    with pytest.raises(KlingSubmissionUnknownError):
+        earlier(Intent(config, asked(config, "other waves"), work(store, tries=2, cleared=1), "fail"))
+
+
+@pytest.mark.parametrize("by", ["the try itself", "its retry"])
+def test_whoever_tells_it_a_clear_answers_it(config, store, by):
+    first = Intent(config, asked(config), work(store), "fail")
+    first.before_post(None)
+    if by == "the try itself":
+        first.after_post(Unknown(LOST))
+    else:
+        with pytest.raises(KlingSubmissionUnknownError):
+            earlier(Intent(config, asked(config), work(store, tries=2), "fail"))
+    assert earlier(Intent(config, asked(config), work(store, tries=3, cleared=1), "fail")) is None
 
 
 def test_a_clear_after_a_booked_task_finds_it_again(config, store):
@@ -142,15 +168,34 @@ def test_a_clear_may_ask_for_something_else(config, store):
 
 def test_each_key_has_its_own_record(config, store):
     Intent(config, asked(config), work(store, key="a"), "fail").after_post(BOOKED)
-    assert earlier(Intent(config, asked(config), work(store, tries=2, key="b"), "fail")) is None
+    assert earlier(Intent(config, asked(config), work(store, tries=2, key="b", cleared=1), "fail")) is None
     assert earlier(Intent(config, asked(config), work(store, tries=2), "fail")) is None
     assert earlier(Intent(config, asked(config), work(store, tries=2, key="a"), "fail")) == "t-1"
+
+
+@pytest.mark.parametrize("is_booked", [True, False])
+def test_a_key_that_renders_anew_in_a_retry_is_refused(config, store, is_booked):
+    first = Intent(config, asked(config), work(store, key="a"), "fail")
+    first.before_post(None)
+    if is_booked:
+        first.after_post(BOOKED)
+    with pytest.raises(KlingBadRequestError, match="had idempotency_key='a', this one has 'b'") as caught:
+        Intent(config, asked(config), work(store, tries=2, key="b"), "fail").read()
+    assert str(caught.value).startswith("Nothing was sent.")
+    assert caught.value.task_id == ("t-1" if is_booked else None)
+
+
+def test_a_key_whose_submit_was_refused_may_be_another_one_in_a_retry(config, store):
+    first = Intent(config, asked(config), work(store, key="a"), "fail")
+    first.before_post(None)
+    first.after_post(Refused(LOST))
+    assert earlier(Intent(config, asked(config), work(store, tries=2, key="b"), "fail")) is None
 
 
 def test_a_long_key_fits_the_store(config, store):
     Intent(config, asked(config), work(store, key="k" * 900), "fail").before_post(None)
     Intent(config, asked(config), work(store, key="k" * 899 + "x"), "fail").before_post(None)
-    assert len(store.values) == 2
+    assert len([key for key in store.values if key != POSITION_KEY]) == 2
     assert all(len(key) <= 512 for key in store.values)
 
 

@@ -325,6 +325,8 @@ class Airflow:
     :param clears: so often a person clears the task after it has failed for good.
     :param own_id: whether the caller chose the id, which must not be taken.
     :param same_try: a killed worker's try is run again under its own number, as after a lost message.
+    :param renews_id: the caller's own id renders to another one in each try.
+    :param clears_killed: a try that was killed has no other after it, until a person clears it.
     """
 
     has_state: bool
@@ -333,6 +335,8 @@ class Airflow:
     clears: int = 0
     same_try: bool = False
     own_id: bool = False
+    renews_id: bool = False
+    clears_killed: bool = False
 
 
 @dataclass(frozen=True)
@@ -353,7 +357,7 @@ def live(kling: Kling, airflow: Airflow, *, first: int = 1) -> Told:
     """Run tries, from the ``first``, until one has a task, or fails for good and nobody clears it any more.
 
     A key that is refused, say, may come between a second payment and the try that tells of it; so a person goes on
-    clearing until it is told.
+    clearing until it is told. Where nothing can be looked up, they look into the console when they are told to.
     """
     store = StateStore() if airflow.has_state else None
     max_tries, clears, number, doubted = 5, airflow.clears, first, 0
@@ -363,9 +367,12 @@ def live(kling: Kling, airflow: Airflow, *, first: int = 1) -> Told:
                 return Told(attempt(kling, airflow, store, number, max_tries), None, doubted)
             except Killed:
                 number -= airflow.same_try
+                max_tries = number + 5 if airflow.clears_killed else max_tries
             except KlingError as error:
                 if isinstance(error, KlingSubmissionUnknownError):
                     doubted = len(kling.paid)
+                    if kling.world.external_id == "none" and kling.paid:
+                        return Told(None, error, doubted)
                 if isinstance(error, AirflowFailException):
                     if not clears and len(kling.paid) <= max(1, doubted):
                         return Told(None, error, doubted)
@@ -377,7 +384,8 @@ def live(kling: Kling, airflow: Airflow, *, first: int = 1) -> Told:
 
 def attempt(kling: Kling, airflow: Airflow, store: StateStore | None, number: int, max_tries: int) -> str:
     """One try, as the operator makes it: waits for slots, and goes on from plain values after a pause."""
-    config, prepared = asked(kling.world.external_id, "boat-1" if airflow.own_id else None)
+    own_id = f"boat-{number if airflow.renews_id else 1}" if airflow.own_id else None
+    config, prepared = asked(kling.world.external_id, own_id)
     context = {
         "ti": SimpleNamespace(dag_id="d", run_id="r", task_id="t", try_number=number, max_tries=max_tries),
         "task": SimpleNamespace(retries=5),
@@ -440,7 +448,8 @@ def airflows(world: World, without: Sequence[str]) -> st.SearchStrategy[Airflow]
     """Any Airflow, within what is promised.
 
     A retry begins after what the last try sent can be seen; at once only where Kling refuses a second create
-    from the first moment, and for no other reason. A try that runs again under its own number has a record (3.3).
+    from the first moment, and for no other reason. A try that runs again under its own number has a record (3.3),
+    and so has one whose own id has changed.
     """
     is_unique = not (world.accepts_duplicates or world.unique_lag or world.drops_id)
     return st.builds(
@@ -448,10 +457,18 @@ def airflows(world: World, without: Sequence[str]) -> st.SearchStrategy[Airflow]
         has_state=st.booleans(),
         retry_delay=st.sampled_from([0.0, RETRY_DELAY] if is_unique and "bad" in without else [RETRY_DELAY]),
         hold=st.sampled_from([None, 0.0, 20.0]),
-        clears=st.integers(0, 0 if world.external_id == "none" else 2),
+        clears=st.integers(0, 2),
         same_try=st.booleans(),
         own_id=st.booleans(),
-    ).map(lambda airflow: replace(airflow, same_try=airflow.same_try and airflow.has_state))
+        renews_id=st.booleans(),
+        clears_killed=st.booleans(),
+    ).map(
+        lambda airflow: replace(
+            airflow,
+            same_try=airflow.same_try and airflow.has_state,
+            renews_id=airflow.renews_id and airflow.has_state,
+        )
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -640,6 +657,30 @@ def test_look_ups_that_are_refused_for_their_pace_do_not_wait_for_ever() -> None
     assert kling.posts == 0
 
 
+@pytest.mark.parametrize(
+    "world", [World(accepts_duplicates=True, lookup_lag=30), World(unique_lag=60, lookup_lag=60)]
+)
+@pytest.mark.parametrize("hold", [None, 20.0])
+def test_a_retry_that_comes_too_soon_lets_the_first_post_settle(world: World, hold: float | None) -> None:
+    kling = Kling(world, [KILLED])
+    assert [live(kling, Airflow(has_state=True, retry_delay=5, hold=hold)).task_id] == kling.paid
+
+
+@pytest.mark.parametrize("happening", [[KILLED], [LOST], [Event(killed="later")], [KILLED, Event(fails=True)]])
+def test_an_own_id_that_renders_anew_leads_to_what_an_earlier_try_sent(happening: list[Event]) -> None:
+    kling = Kling(World(), list(happening))
+    told = live(kling, Airflow(has_state=True, own_id=True, renews_id=True))
+    assert kling.paid == [told.task_id]
+
+
+@pytest.mark.parametrize("clears", [1, 2])
+def test_a_clear_after_a_kill_that_nobody_was_told_of_sends_nothing(clears: int) -> None:
+    kling = Kling(World(drops_id=True, external_id="none"), [KILLED])
+    told = live(kling, Airflow(has_state=True, clears=clears, clears_killed=True))
+    assert isinstance(told.error, KlingSubmissionUnknownError)
+    assert kling.paid == ["t-1"]
+
+
 # -- the boundary: what no protocol can see
 
 
@@ -666,14 +707,16 @@ def test_a_replay_of_an_own_id_passes_for_a_taken_one_and_names_the_task() -> No
     ("world", "airflow"),
     [
         (World(accepts_duplicates=True), Airflow(has_state=False, same_try=True)),
-        (World(accepts_duplicates=True, lookup_lag=30), Airflow(has_state=True, retry_delay=5)),
-        (World(unique_lag=60, lookup_lag=60), Airflow(has_state=True, retry_delay=5)),
+        (World(accepts_duplicates=True, lookup_lag=30), Airflow(has_state=False, retry_delay=5)),
+        (World(unique_lag=60, lookup_lag=60), Airflow(has_state=False, retry_delay=5)),
+        (World(), Airflow(has_state=False, own_id=True, renews_id=True)),
         (World(accepts_duplicates=True, lookup_lag=3600), Airflow(has_state=False)),
     ],
     ids=[
         "no record of the same try",
         "retried too soon",
         "retried too soon, unique later",
+        "another id in each try",
         "hidden for an hour",
     ],
 )

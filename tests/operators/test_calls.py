@@ -125,15 +125,18 @@ def test_what_is_free_may_be_asked_again(store: StateStore | None, kling_simulat
     assert posts(kling_simulator) == 2
 
 
-def test_an_answer_is_not_reused_once_its_files_are_gone(
-    kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+def test_an_answer_is_handed_on_however_old_unless_a_new_one_is_wanted(
+    kling_simulator: SimulatorServer,
 ) -> None:
+    """Its file may be stored; to pay again is for a person to decide."""
     store = StateStore()
-    attempt(store)
+    answer = attempt(store)
     for record in store.values.values():
         if isinstance(record, dict):
             record["posted_at"] -= 31 * 86400
-    attempt(store, try_number=2, max_tries=4)
+    assert attempt(store, try_number=2, max_tries=4)["audios"] == answer["audios"]
+    assert posts(kling_simulator) == 1
+    attempt(store, try_number=3, max_tries=5, on_clear="resubmit")
     assert posts(kling_simulator) == 2
 
 

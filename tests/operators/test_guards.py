@@ -24,7 +24,7 @@ from kling_provider.operators.kling import (
 from kling_provider.sensors.kling import KlingTaskSensor
 from kling_provider.simulator.server import SimulatorServer
 from kling_provider.transfers.kling_to_object_storage import KlingToObjectStorageOperator
-from tests.contexts import TaskInstance, context_of
+from tests.contexts import StateStore, TaskInstance, context_of
 
 START = datetime(2026, 1, 1)
 
@@ -162,6 +162,36 @@ def test_an_id_that_can_be_new_in_every_run_is_fine(
     operator.external_task_id = "boat-rendered" if own_id else None
     operator.execute(context_of(operator))
     assert len(kling_simulator.tasks) == 1
+
+
+@pytest.mark.parametrize("argument", ["external_task_id", "idempotency_key"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "boat-{{ ti.try_number }}",
+        "{{ macros.uuid.uuid4() }}",
+        "boat-{{ macros.datetime.now().timestamp() }}",
+        "{% set at = macros.time.time() %}boat-{{ at }}",
+    ],
+)
+def test_where_no_record_is_kept_an_id_that_is_new_in_each_try_is_refused(
+    argument: str, template: str, kling_simulator: SimulatorServer
+) -> None:
+    operator = video(**{argument: template})
+    setattr(operator, argument, "boat-rendered")
+    with pytest.raises(KlingBadRequestError, match=f"{argument}=.*another one in each try"):
+        operator.execute(context_of(operator))
+    assert kling_simulator.requests == []
+    assert operator.execute(context_of(operator, StateStore()))  # 3.3: the first one is kept
+
+
+@pytest.mark.parametrize(
+    "template", ["boat-{{ ds_nodash }}", "{{ params.uuid }}", "{{ dag_run.conf.try_number_of }}"]
+)
+def test_an_id_that_is_the_same_in_each_try_is_fine(template: str) -> None:
+    operator = video(external_task_id=template)
+    operator.external_task_id = "boat-rendered"
+    assert operator.execute(context_of(operator))
 
 
 def test_an_id_that_was_derived_for_another_request_is_refused(kling_simulator: SimulatorServer) -> None:

@@ -201,7 +201,7 @@ def test_a_new_key_of_the_same_account_finds_its_task(
 
 
 @pytest.mark.parametrize(("days", "is_gone"), [(28, False), (29.5, True)])
-def test_a_result_that_is_deleted_by_now_is_made_again(
+def test_a_clear_long_after_pays_nothing_though_the_result_is_deleted_by_now(
     days: float,
     is_gone: bool,
     store: StateStore | None,
@@ -211,9 +211,9 @@ def test_a_result_that_is_deleted_by_now_is_made_again(
     task_id = attempt(store)
     kling_simulator.finish(task_id)
     kling_simulator.set(clock_skew=-days * 86400)
-    again = attempt(store, try_number=2, max_tries=4)
-    assert (again != task_id) is is_gone
+    assert attempt(store, try_number=2, max_tries=4) == task_id
     assert ("results are kept for 30 days only" in caplog.text) is is_gone
+    assert attempt(store, try_number=3, max_tries=5, on_clear="resubmit") != task_id  # who wants it pays it
 
 
 def test_a_task_that_is_older_than_the_run_is_taken_over_with_a_warning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from datetime import timedelta
@@ -38,11 +39,18 @@ def video(**arguments: Any) -> KlingTextToVideoOperator:
     return KlingTextToVideoOperator(**{"task_id": "video", "prompt": "a boat"} | arguments)
 
 
+def handed_on(wait: TaskDeferred) -> dict[str, Any]:
+    """What comes back with the trigger's event; Airflow is given nothing else to keep."""
+    assert wait.kwargs is None
+    told: dict[str, Any] = wait.trigger.arguments["handed_on"]
+    return told
+
+
 def deferred(operator: Any, context: dict[str, Any], event: Any = None, **kwargs: Any) -> TaskDeferred:
     run = operator.execute if event is None else partial(operator.resume_submit, event=event, **kwargs)
     with pytest.raises(TaskDeferred) as caught:
         run(context)
-    json.dumps(caught.value.kwargs)
+    json.dumps(handed_on(caught.value))
     assert caught.value.method_name == "resume_submit"
     return caught.value
 
@@ -69,7 +77,7 @@ def test_a_full_account_is_waited_for_in_the_triggerer(
     assert "a boat" not in json.dumps(arguments)
 
     again = video(slot_timeout=5000)
-    second = deferred(again, context_of(again, store), RELEASED, **first.kwargs)
+    second = deferred(again, context_of(again, store), RELEASED, **handed_on(first))
     later = second.trigger.serialize()[1]
     assert later["refusals"] == 2
     assert later["first_wait_at"] == arguments["first_wait_at"]
@@ -77,7 +85,7 @@ def test_a_full_account_is_waited_for_in_the_triggerer(
     kling_simulator.set(concurrency=1)
     last = video()
     context = context_of(last, store)
-    task_id = last.resume_submit(context, RELEASED, **second.kwargs)
+    task_id = last.resume_submit(context, RELEASED, **handed_on(second))
     assert [task.task_id for task in kling_simulator.tasks] == [task_id]
     assert context["ti"].pushed["kling_task"]["adopted"] is False
     assert posts(kling_simulator) == 3
@@ -93,7 +101,7 @@ def test_a_gateway_that_looks_nothing_up_is_waited_for_too(
         wait = deferred(operator, context_of(operator, store))
         kling_simulator.set(concurrency=9)
         task_id = video(kling_conn_id="dmx").resume_submit(
-            context_of(operator, store), RELEASED, **wait.kwargs
+            context_of(operator, store), RELEASED, **handed_on(wait)
         )
         assert kling_simulator.tasks[-1].task_id == task_id
         kling_simulator.set(concurrency=0)
@@ -118,9 +126,9 @@ def test_after_eight_refusals_airflows_retries_take_over(
     operator = video()
     wait = deferred(operator, context_of(operator))
     for _ in range(module.MOST_REFUSALS - 2):
-        wait = deferred(operator, context_of(operator), RELEASED, **wait.kwargs)
+        wait = deferred(operator, context_of(operator), RELEASED, **handed_on(wait))
     with pytest.raises(expected, match=str(code)) as caught:
-        operator.resume_submit(context_of(operator), RELEASED, **wait.kwargs)
+        operator.resume_submit(context_of(operator), RELEASED, **handed_on(wait))
     assert not isinstance(caught.value, AirflowFailException)
     assert posts(kling_simulator) == module.MOST_REFUSALS == 8
 
@@ -131,10 +139,10 @@ def test_the_wait_for_a_slot_ends(arguments: dict[str, Any], kling_simulator: Si
     operator = video(**arguments)
     wait = deferred(operator, context_of(operator))
     deadline = wait.trigger.serialize()[1]["deadline"]
-    assert deadline == pytest.approx(wait.kwargs["first_wait_at"] + 1)
+    assert deadline == pytest.approx(handed_on(wait)["first_wait_at"] + 1)
     asked = posts(kling_simulator)
     with pytest.raises(KlingConcurrencyLimitError, match="1303"):
-        operator.resume_submit(context_of(operator), {"status": "deadline"}, **wait.kwargs)
+        operator.resume_submit(context_of(operator), {"status": "deadline"}, **handed_on(wait))
     assert posts(kling_simulator) == asked
 
 
@@ -145,7 +153,7 @@ def test_a_request_that_changed_during_the_wait_is_not_sent(kling_simulator: Sim
     kling_simulator.set(concurrency=1)
     other = video(prompt="a car")
     with pytest.raises(KlingBadRequestError, match="another one than before the wait"):
-        other.resume_submit(context_of(other), RELEASED, **wait.kwargs)
+        other.resume_submit(context_of(other), RELEASED, **handed_on(wait))
     assert kling_simulator.tasks == []
 
 
@@ -180,7 +188,7 @@ def test_execution_timeout_counts_the_wait_for_a_slot_too(kling_simulator: Simul
     began = time.time() - 600  # ten minutes in line
     again = video(**arguments)
     with pytest.raises(TaskDeferred) as running:
-        again.resume_submit(context_of(again), RELEASED, **wait.kwargs | {"started_at": began})
+        again.resume_submit(context_of(again), RELEASED, **handed_on(wait) | {"started_at": began})
     assert running.value.trigger.serialize()[1]["deadline"] == pytest.approx(began + 900)
 
 
@@ -205,12 +213,12 @@ def test_a_long_pause_is_spent_in_the_triggerer_and_the_task_found_after_it(
     before = time.time()
     wait = deferred(operator, context_of(operator))
     assert isinstance(wait.trigger, KlingPauseTrigger)
-    assert wait.trigger.until == pytest.approx(before + 40, abs=5)
-    assert Memory.from_dict(wait.kwargs["memory"]).posts == 1
+    assert wait.trigger.arguments["until"] == pytest.approx(before + 40, abs=5)
+    assert Memory.from_dict(handed_on(wait)["memory"]).posts == 1
     time.sleep(0.6)
     again = video()
     context = context_of(again)
-    task_id = again.resume_submit(context, {"status": "go"}, **wait.kwargs)
+    task_id = again.resume_submit(context, {"status": "go"}, **handed_on(wait))
     assert [task.task_id for task in kling_simulator.tasks] == [task_id]
     assert context["ti"].pushed["kling_task"]["adopted"] is False
     assert posts(kling_simulator) == 1
@@ -230,10 +238,59 @@ def test_a_request_that_changed_after_an_unclear_answer_names_what_may_be_booked
     other = video(prompt="a car", dialect=dialect)
     (task,) = kling_simulator.tasks
     with pytest.raises(KlingSubmissionUnknownError, match="another one than before the wait") as caught:
-        other.resume_submit(context_of(other), {"status": "go"}, **wait.kwargs)
+        other.resume_submit(context_of(other), {"status": "go"}, **handed_on(wait))
     assert caught.value.external_task_id == task.external_task_id
     adopt = f"KlingAdoptOperator(external_task_id='{task.external_task_id}', endpoint='{endpoint}')"
     assert adopt in str(caught.value)
+
+
+@pytest.mark.parametrize("argument", ["external_task_id", "idempotency_key"])
+def test_an_id_that_renders_anew_after_a_wait_stays_the_one_that_was_sent(
+    argument: str, kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kling_provider.api.submitting.SETTLE_SECONDS", (40.0, 40.0))
+    kling_simulator.set(lookup_lag=0.5)
+    kling_simulator.fault("cut_after", method="POST")
+    operator = video(**{argument: "boat-1"})
+    wait = deferred(operator, context_of(operator))
+    time.sleep(0.6)
+    again = video(**{argument: "boat-2"})
+    task_id = again.resume_submit(context_of(again), {"status": "go", "handed_on": handed_on(wait)})
+    assert [task.task_id for task in kling_simulator.tasks] == [task_id]
+    assert posts(kling_simulator) == 1
+
+
+def test_what_an_older_version_has_deferred_goes_on(kling_simulator: SimulatorServer) -> None:
+    """Its trigger handed nothing on; Airflow kept these."""
+    kling_simulator.fault("envelope", method="POST", code=1303)
+    operator = video(external_task_id="boat-1")
+    told = handed_on(deferred(operator, context_of(operator)))
+    older = {name: told[name] for name in ("memory", "digest", "first_wait_at", "started_at")}
+    again = video(external_task_id="boat-1")
+    assert (
+        again.resume_submit(context_of(again), {"status": "slot"}, **older)
+        == kling_simulator.tasks[0].task_id
+    )
+    assert kling_simulator.tasks[0].external_task_id == "boat-1"
+
+
+@pytest.mark.parametrize("fault", ["envelope", "cut_after"])
+def test_airflow_s_own_test_of_a_dag_goes_on_after_a_wait(
+    fault: str, kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It calls the method with the event, and with nothing that was deferred beside it."""
+    monkeypatch.setattr("kling_provider.api.submitting.SETTLE_SECONDS", (40.0, 40.0))
+    monkeypatch.setattr("kling_provider.triggers.slots.FIRST_EVENT_AFTER_SECONDS", 0.1)
+    kling_simulator.set(lookup_lag=0.5)
+    kling_simulator.fault(fault, method="POST", **({"code": 1303} if fault == "envelope" else {}))
+    operator = video()
+    wait = deferred(operator, context_of(operator))
+    monkeypatch.setattr(time, "time", partial(lambda real, ahead: real() + ahead, time.time, 600))
+    event = asyncio.run(anext(wait.trigger.run()))
+    assert "memory" not in f"{event} {event!r}"  # Airflow logs it
+    method = getattr(video(), wait.method_name)
+    task_id = method(context_of(operator), event=json.loads(json.dumps(event.payload)))
+    assert [task.task_id for task in kling_simulator.tasks] == [task_id]
 
 
 def test_the_connections_settle_counts(
@@ -245,4 +302,4 @@ def test_the_connections_settle_counts(
     kling_simulator.fault("cut_before", method="POST")
     operator = video()
     wait = deferred(operator, context_of(operator))
-    assert wait.trigger.until == pytest.approx(time.time() + 33, abs=5)
+    assert wait.trigger.arguments["until"] == pytest.approx(time.time() + 33, abs=5)

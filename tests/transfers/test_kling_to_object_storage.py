@@ -406,7 +406,7 @@ def test_a_result_that_kling_has_deleted_fails_for_good(kling_simulator, kling_c
     ) as caught:
         store(long_ago(task), tmp_path)
     assert "It was paid" in str(caught.value)
-    assert "clear the submit" in str(caught.value)
+    assert "on_clear='resubmit' at the submit" in str(caught.value)
     assert caught.value.task_id == task["task_id"]
     assert files(tmp_path) == []
     assert len(kling_simulator.charges) == 1

@@ -323,11 +323,11 @@ def test_two_triggerers_that_run_one_trigger_only_ask(
 
 def test_a_pause_fires_at_its_moment() -> None:
     until = time.time() + 0.3
-    pause = KlingPauseTrigger(until)
+    pause = KlingPauseTrigger(until, {"memory": {}})
     assert KlingPauseTrigger(**pause.serialize()[1]).serialize() == pause.serialize()
-    assert fire(pause) == {"status": "go"}
+    assert fire(pause) == {"status": "go", "handed_on": {"memory": {}}}
     assert time.time() >= until
-    assert fire(KlingPauseTrigger(time.time() - 9)) == {"status": "go"}
+    assert fire(KlingPauseTrigger(time.time() - 9)) == {"status": "go", "handed_on": None}
 
 
 def test_a_killed_trigger_tells_the_price(caplog: pytest.LogCaptureFixture) -> None:

@@ -76,7 +76,7 @@ async def test_a_probe_fires_once_and_hands_its_arguments_on(monkeypatch: pytest
     probes_every(monkeypatch, 0.05)
     event = await result(start(kind="image", first_wait_at=time.time() - 5, refusals=3, not_before=1.0))
     assert event["status"] == "slot"
-    assert event.keys() == {"status", "kling_conn_id", "kind", "first_wait_at", "refusals"}
+    assert event.keys() == {"status", "kling_conn_id", "kind", "first_wait_at", "refusals", "handed_on"}
     assert (event["kling_conn_id"], event["kind"], event["refusals"]) == ("kling_default", "image", 3)
     json.dumps(event)
 
@@ -331,7 +331,9 @@ async def test_a_hundred_triggers_go_in_order() -> None:
 
 
 def test_its_arguments_survive_storage_and_rows_of_an_older_version_still_load() -> None:
-    path, arguments = trigger(kind="image", weight=4, deadline=5.0, reason="rate").serialize()
+    path, arguments = trigger(
+        kind="image", weight=4, deadline=5.0, reason="rate", handed_on={"digest": "d"}
+    ).serialize()
     assert path == "kling_provider.triggers.slots.KlingSlotTrigger"
     again = KlingSlotTrigger(**json.loads(json.dumps(arguments)))
     assert again.serialize() == (path, arguments)

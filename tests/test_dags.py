@@ -136,6 +136,21 @@ def check_file(entry: dict[str, Any], folder: Path, media_type: str = "video/mp4
     assert (entry["media_type"], data[at:].startswith(beginning)) == (media_type, True)
 
 
+def test_a_submit_that_had_to_wait_goes_on_in_a_dag_that_is_tested(
+    metadata_database: None,
+    stored: Path,
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """dag.test() keeps of a deferral what its event says, and nothing else."""
+    monkeypatch.setattr("kling_provider.triggers.slots.FIRST_EVENT_AFTER_SECONDS", 0.2)
+    kling_simulator.fault("envelope", method="POST", code=1302)
+    (entry,) = run(load("kling_one_step"))["store"]
+    check_file(entry, stored)
+    assert len(kling_simulator.creates) == 2
+
+
 @pytest.mark.parametrize("name", ["kling_image_to_video", "kling_text_to_video"])
 def test_submit_wait_store(
     name: str, metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path

@@ -666,7 +666,9 @@ def test_a_retry_that_comes_too_soon_lets_the_first_post_settle(world: World, ho
     assert [live(kling, Airflow(has_state=True, retry_delay=5, hold=hold)).task_id] == kling.paid
 
 
-@pytest.mark.parametrize("happening", [[KILLED], [LOST], [Event(killed="later")], [KILLED, Event(fails=True)]])
+@pytest.mark.parametrize(
+    "happening", [[KILLED], [LOST], [Event(killed="later")], [KILLED, Event(fails=True)]]
+)
 def test_an_own_id_that_renders_anew_leads_to_what_an_earlier_try_sent(happening: list[Event]) -> None:
     kling = Kling(World(), list(happening))
     told = live(kling, Airflow(has_state=True, own_id=True, renews_id=True))

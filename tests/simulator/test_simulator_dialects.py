@@ -191,6 +191,7 @@ def test_tls_with_the_certificate_it_made() -> None:
 def test_the_new_dialect_tells_many_tasks_at_once_and_passes_over_what_it_does_not_know(
     client: Client, kling: SimulatorServer
 ) -> None:
+    kling.set(task_seconds=1000)
     first, second = client.book(external_task_id="boat"), client.book()
     kling.finish(first)
     told = client.ask("GET", "/tasks", params={"task_ids": f"{second},0,{first}"}).json()["data"]

@@ -9,6 +9,8 @@ process of its own that reaches neither Kling nor Airflow's database.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -65,8 +67,17 @@ def sources_of(endpoint: str, request: Mapping[str, Any]) -> list[str]:
         return source
 
     row = endpoint_for(endpoint)
-    change_each(request, (*row.pictures, *row.sounds, *_VIDEO_FIELDS), note)
+    told = {name: _decoded(value) for name, value in request.items()}
+    change_each(told, (*row.pictures, *row.sounds, *_VIDEO_FIELDS), note)
     return found
+
+
+def _decoded(value: Any) -> Any:
+    """A list or object that a template rendered as text."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    return value
 
 
 def lineage(

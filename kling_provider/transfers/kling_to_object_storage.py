@@ -258,8 +258,8 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
         raise KlingBadRequestError(
             f"{why}. Task {task.name} of {task.endpoint} was over on {task.updated_at:%Y-%m-%d %H:%M} UTC, and this "
             f"gateway keeps results for {days:g} days: its files are deleted, and no retry can fetch them. It was "
-            "paid. If it is still wanted, set on_clear='resubmit' at the submit and clear that: it makes a new one, which "
-            "is paid.",
+            "paid. If it is still wanted, set on_clear='resubmit' at the submit and clear that: it makes a new one, "
+            "which is paid.",
             endpoint=task.endpoint,
             task_id=task.task_id,
         )

@@ -109,7 +109,13 @@ def kling_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any)
 
     :param python_callable: the function.
     :param kwargs: arguments of :class:`KlingSubmitOperator`, but ``request``.
+    :raises KlingBadRequestError: for ``multiple_outputs=True``.
     """
+    if kwargs.pop("multiple_outputs", None):
+        raise KlingBadRequestError(
+            "multiple_outputs=True is not for @task.kling: what the function returns is the request, and the task "
+            'returns Kling\'s id or result, whose parts are pushed by name without it (output["video_url"]).'
+        )
     return task_decorator_factory(
         python_callable=python_callable,
         # What it returns is not what the function returns, whatever its annotation says.

@@ -49,6 +49,12 @@ def test_airflow_finds_it_by_its_name(dag: Any) -> None:
     assert made.operator.multiple_outputs is False
 
 
+def test_multiple_outputs_are_refused_with_the_reason() -> None:
+    with pytest.raises(KlingBadRequestError, match=r"multiple_outputs=True is not for @task\.kling"):
+        decorated(boat, multiple_outputs=True)
+    assert decorated(boat, multiple_outputs=False).multiple_outputs is False
+
+
 def test_what_the_function_returns_is_submitted_and_waited_for(
     kling_simulator: SimulatorServer, kling_connection: str
 ) -> None:

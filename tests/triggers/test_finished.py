@@ -517,7 +517,7 @@ def test_the_example_takes_the_events_that_came_while_its_run_was_held_back() ->
         inlet_events=EventsOf(asset, events),
     )
     assert ids(found) == ["a", "b", "c"]
-    by_hand = {"params": {"tasks": [{"task_id": "x"}]}, "triggering_asset_events": {}}
+    by_hand = {"params": {"tasks": [{"task_id": "x"}]}, "triggering_asset_events": EventsOf(asset, [])}
     assert ids(called("finished_tasks", **by_hand)) == ["x"]
 
 

@@ -26,7 +26,7 @@ RULES: tuple[tuple[type[BaseException], timedelta, str], ...] = (
     (
         KlingConcurrencyLimitError,
         timedelta(minutes=10),
-        "all slots of the account were taken for a day (1303)",
+        "no slot of the account was free eight times (1303)",
     ),
     (
         KlingUnreadableResponseError,

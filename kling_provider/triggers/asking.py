@@ -1,7 +1,7 @@
 """How the watcher asks for tasks that are due: many at once, through a list, or one by one.
 
-Only a direct answer about a single task can fail its wait. What a batch or a list refuses, or passes over, closes
-that way for a while, and the tasks are asked for directly.
+What a batch or a list refuses, or passes over, never fails a wait: it closes that way for a while, and the tasks are
+asked for directly. What it tells of a task counts like a direct answer, also that it has failed.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import random
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -555,10 +556,15 @@ def test_two_triggerers_do_not_take_each_others_waiters_for_booked(seed: int):
     assert statistics.mean(night.refusals) < 3
 
 
-def test_one_alone_in_front_of_a_hogged_account_lasts_for_hours():
-    night = Night(0, submits=1, hogged_until=86400)
-    assert night.gave_up[0] > 2 * 3600
-    assert night.refusals == [MOST_REFUSALS]
+@pytest.mark.parametrize(("submits", "hours"), [(1, 2), (20, 10)])
+def test_in_front_of_an_account_that_is_full_for_ever_they_give_up_when_the_page_says(
+    submits: int, hours: int
+):
+    night = Night(0, submits=submits, hogged_until=3 * 86400)
+    assert night.refusals == [MOST_REFUSALS] * submits
+    assert round(min(night.gave_up.values()) / 3600) == hours
+    page = (Path(__file__).parents[2] / "docs" / "pay-once.md").read_text()
+    assert "about two hours for one task alone, ten for twenty in line" in " ".join(page.split())
 
 
 @pytest.mark.parametrize("seed", range(5))

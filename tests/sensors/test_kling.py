@@ -6,9 +6,11 @@ import itertools
 import json
 import logging
 import os
+import re
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -674,3 +676,47 @@ def test_the_default_interval_suits_the_mode(arguments: dict[str, Any], seconds:
 )
 def test_who_asks_for_reschedule_mode_is_not_deferred(arguments: dict[str, Any], defers: bool) -> None:
     assert KlingTaskSensor(task_id="wait", kling_task_id="1", **arguments).deferrable is defers
+
+
+def recipes_with_a_sensor() -> list[Any]:
+    """Rows of the table of worker starts: how the sensor is written, and how it waits."""
+    page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+    rows = re.findall(
+        r"^\| submit, sensor(.*?), store \| 1 \| (.*?) \| 1 \| .*? \| (.*?) \|$", page, re.MULTILINE
+    )
+    return [pytest.param(*row, id=row[0].strip() or "sensor") for row in rows]
+
+
+def test_the_recipes_with_a_sensor_are_found() -> None:
+    assert len(recipes_with_a_sensor()) == 3
+
+
+class Slept(Exception):
+    """It holds the worker."""
+
+
+@pytest.mark.parametrize(("written", "starts", "held"), recipes_with_a_sensor())
+def test_each_recipe_with_a_sensor_waits_as_the_table_says(
+    written: str,
+    starts: str,
+    held: str,
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def sleep(_: float) -> None:
+        raise Slept
+
+    kling_simulator.next_task(outcome="stuck")
+    operator = eval(
+        f"KlingTaskSensor(task_id='wait', kling_task_id=made, {''.join(re.findall('`(.*?)`', written))})",
+        {"KlingTaskSensor": KlingTaskSensor, "made": reference(submit())},
+    )
+    monkeypatch.setattr("airflow.sdk.bases.sensor.time.sleep", sleep)
+    ways: dict[tuple[str, str], type[BaseException]] = {
+        ("2", "no"): TaskDeferred,
+        ("1 per ask", "no"): AirflowRescheduleException,
+        ("1", "yes, all the time"): Slept,
+    }
+    with pytest.raises(ways[starts, held]):
+        operator.execute(context_of(operator))

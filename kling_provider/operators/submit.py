@@ -97,7 +97,9 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
     :param input_seconds: length of the video or sound that the price follows (motion-control, avatar, lip-sync, a
         video to edit), for the estimate; by default the longest that Kling takes (templated).
     :param slot_timeout: seconds to wait where all slots of the account are taken (1303), or for its pace (1302);
-        by default a day. No retry is consumed, and with ``deferrable`` no worker held.
+        by default a day. After eight refusals (for one task alone about two hours, for 1302 a few minutes) the try
+        fails before that, and ``retries`` goes on; until then no retry is consumed, and with ``deferrable`` no
+        worker held.
     :param check_destination: see that the store tasks downstream can write, before anything is paid.
     :param dialect: ``new`` sends the request, written in the classic fields, in Kling's new dialect, where it can
         be said there (text2video, image2video, omni-video, motion-control); needs an API key. Wait for such a task

@@ -31,6 +31,8 @@ class GoOn(TriggerEvent):
 
     Airflow's own ``kwargs`` would not do for that: ``dag.test()`` drops them where there is an event. And Airflow logs
     each event as it shows itself: this one without what it hands on.
+
+    :param payload: ``status``, ``handed_on``, and what else the trigger tells.
     """
 
     def __repr__(self) -> str:

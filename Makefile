@@ -18,6 +18,9 @@ PROCESSES ?= 4
 # The first of these that is new enough and can make virtual environments; PYTHON=... overrides.
 CANDIDATES := python3.13 python3.12 python3.11 python3
 USABLE     := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+# Airflow 3.0 refuses Python 3.13.
+BEFORE_3_13 := import sys; from scripts.matrix import find_python; \
+	print(sys.executable if sys.version_info < (3, 13) else find_python("3.12"))
 PYTHON     ?= $(shell for p in $(CANDIDATES); do $$p -c '$(USABLE)' 2>/dev/null && echo $$p && break; done)
 
 # With it set, each of Airflow's processes would compile all of Airflow again.
@@ -115,7 +118,8 @@ lock: $(VENV)/.demo ## Pin the newest versions that fit, and the lowest that are
 	$(LOCK) $(TESTED) --constraint $(VENV)/lowest.txt pyproject.toml --output-file constraints/lowest.txt
 
 clean: ## Remove everything the other commands have made, the demo's Airflow and videos too
-	rm -rf $(VENV) $(OLDEST) .matrix .airflow build dist site *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) .matrix .airflow build dist site *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -f benchmarks/results/quick.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two steps, so that the demo does not wait for the tools of development.
@@ -146,7 +150,7 @@ $(VENV)/.cluster: $(VENV)/.dev
 
 $(OLDEST)/.dev: $(VENV)/.demo constraints/3.0.txt
 	@echo "Installing the oldest Airflow into $(OLDEST), once."
-	@$(BIN)/python -m venv --clear --without-pip $(OLDEST)
+	@$(BIN)/uv venv --quiet --clear --python "$$($(BIN)/python -c '$(BEFORE_3_13)')" $(OLDEST)
 	@$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --compile-bytecode \
 		--constraint constraints/3.0.txt --editable '.[simulator,s3,dev]'
 	@touch $@

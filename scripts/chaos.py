@@ -28,11 +28,11 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kling_provider.api.tasks import FAILED, SUCCEED
 from kling_provider.simulator.server import SimulatorServer
@@ -77,11 +77,15 @@ AIRFLOW_SETTINGS: Mapping[str, str] = {
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
 }
 MOST_CLEARS = 6
+#: So often, two seconds apart, an api-server is asked that does not answer.
+MOST_ASKS = 10
 #: Airflow 3.0 fails a task whose process was killed, whatever retries it has left: a person clears it there.
 FAILS_KILLED_TASKS = version("apache-airflow").startswith("3.0.")
 #: So long after its start a task has surely told Airflow that it runs.
 TOLD_AFTER_SECONDS = 1.0
 RETRIES = 8
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -298,12 +302,13 @@ class Chaos:
         return states
 
     def _is_over(self) -> bool:
-        return self.airflow.dag_run(DAG_ID, self.run_id)["state"] in ("success", "failed")
+        run = self._patiently(lambda: self.airflow.dag_run(DAG_ID, self.run_id))
+        return run["state"] in ("success", "failed")
 
     def _to_be_cleared(self) -> dict[str, list[tuple[str, int]]]:
         """What a person is to clear, by its reason. Whatever else has failed stays as it is."""
         found: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        for ti in self.airflow.task_instances(DAG_ID, self.run_id):
+        for ti in self._patiently(lambda: self.airflow.task_instances(DAG_ID, self.run_id)):
             if ti["state"] != "failed":
                 continue
             log = self._log(ti)
@@ -317,12 +322,16 @@ class Chaos:
     def _clear(self, tasks: list[tuple[str, int]], why: str) -> None:
         self._say(f"clearing, {why}: {tasks}")
         self.done[f"cleared {why}"] += len(tasks)
-        self.airflow.clear(
-            DAG_ID,
-            self.run_id,
-            [[*task] if task[1] >= 0 else task[0] for task in tasks],
-            include_downstream=True,
-        )
+        named: list[Any] = [[*task] if task[1] >= 0 else task[0] for task in tasks]
+        self._patiently(lambda: self.airflow.clear(DAG_ID, self.run_id, named, include_downstream=True))
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask an api-server again that does not answer, or answers 500 because another holds SQLite's lock."""
+        for _ in range(MOST_ASKS - 1):
+            with contextlib.suppress(OSError):
+                return ask()
+            time.sleep(2)
+        return ask()
 
     # --- the accounts -------------------------------------------------------------------------------
 
@@ -352,7 +361,7 @@ class Chaos:
             for name in (f"video {number:04}" for number in range(self.plan.videos))
             if not set(made.get(name, [])) & good
         ]
-        for ti in self.airflow.task_instances(DAG_ID, self.run_id):
+        for ti in self._patiently(lambda: self.airflow.task_instances(DAG_ID, self.run_id)):
             if ti["state"] == "failed" and "KlingSubmissionUnknownError" in self._log(ti):
                 accounts.unknown.append(f"video {ti['map_index']:04}")
         return accounts

@@ -107,6 +107,30 @@ def test_a_run_of_nothing_is_refused(
     assert ended.value.code == 2
 
 
+def test_a_clear_survives_an_api_server_whose_database_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SQLite is when another process writes."""
+    answers: list[Any] = [ConnectionError("500"), ConnectionError("500"), {}]
+    asked = []
+
+    class Locked:
+        def clear(self, *arguments: Any, **options: Any) -> Any:
+            asked.append((arguments, options))
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    monkeypatch.setattr(chaos.time, "sleep", lambda _: None)
+    plan = chaos.Plan.draw(1, 20, "official", 60)
+    run = chaos.Chaos(plan, "official", tmp_path, cast(Any, None), cast(Any, Locked()))
+    run._clear([("clip.video", 3)], "while deferred")
+    assert answers == []
+    assert asked[0] == asked[2] == (("chaos", "", [["clip.video", 3]]), {"include_downstream": True})
+    assert run.done["cleared while deferred"] == 1
+
+
 @pytest.mark.parametrize("name", ["chaos", "cluster"])
 def test_who_is_stopped_says_where_everything_is(name: str, tmp_path: Path) -> None:
     code = f"""

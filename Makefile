@@ -150,7 +150,7 @@ $(VENV)/.cluster: $(VENV)/.dev
 
 $(OLDEST)/.dev: $(VENV)/.demo constraints/3.0.txt
 	@echo "Installing the oldest Airflow into $(OLDEST), once."
-	@$(BIN)/uv venv --quiet --clear --python "$$($(BIN)/python -c '$(BEFORE_3_13)')" $(OLDEST)
+	@python=$$($(BIN)/python -c '$(BEFORE_3_13)') && $(BIN)/uv venv --quiet --clear --python "$$python" $(OLDEST)
 	@$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --compile-bytecode \
 		--constraint constraints/3.0.txt --editable '.[simulator,s3,dev]'
 	@touch $@

@@ -30,6 +30,7 @@ import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -322,8 +323,19 @@ class Chaos:
     def _clear(self, tasks: list[tuple[str, int]], why: str) -> None:
         self._say(f"clearing, {why}: {tasks}")
         self.done[f"cleared {why}"] += len(tasks)
-        named: list[Any] = [[*task] if task[1] >= 0 else task[0] for task in tasks]
-        self._patiently(lambda: self.airflow.clear(DAG_ID, self.run_id, named, include_downstream=True))
+        # Airflow 3.0 takes `include_downstream` for all places of a mapped task, and never starts a task again that was
+        # running when it was cleared: each place by name, and its store.
+        mapped: list[Any] = [
+            [name, place]
+            for task, place in tasks
+            if place >= 0
+            for name in dict.fromkeys((task, "clip.store"))
+        ]
+        others: list[Any] = [task for task, place in tasks if place < 0]
+        for named, downstream in ((mapped, False), (others, True)):
+            if named:
+                clear = partial(self.airflow.clear, DAG_ID, self.run_id, named, include_downstream=downstream)
+                self._patiently(clear)
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Ask an api-server again that does not answer, or answers 500 because another holds SQLite's lock."""

@@ -127,7 +127,8 @@ def test_a_clear_survives_an_api_server_whose_database_is_locked(
     run = chaos.Chaos(plan, "official", tmp_path, cast(Any, None), cast(Any, Locked()))
     run._clear([("clip.video", 3)], "while deferred")
     assert answers == []
-    assert asked[0] == asked[2] == (("chaos", "", [["clip.video", 3]]), {"include_downstream": True})
+    places = [["clip.video", 3], ["clip.store", 3]]
+    assert asked[0] == asked[2] == (("chaos", "", places), {"include_downstream": False})
     assert run.done["cleared while deferred"] == 1
 
 

@@ -9,8 +9,6 @@ process of its own that reaches neither Kling nor Airflow's database.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -18,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kling_provider.api.endpoints import endpoint_for
+from kling_provider.api.messages import read_json
 from kling_provider.api.places import change_each
 from kling_provider.api.requests import looks_like_base64
 
@@ -67,17 +66,9 @@ def sources_of(endpoint: str, request: Mapping[str, Any]) -> list[str]:
         return source
 
     row = endpoint_for(endpoint)
-    told = {name: _decoded(value) for name, value in request.items()}
+    told = {name: read_json(value) for name, value in request.items()}
     change_each(told, (*row.pictures, *row.sounds, *_VIDEO_FIELDS), note)
     return found
-
-
-def _decoded(value: Any) -> Any:
-    """A list or object that a template rendered as text."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        with contextlib.suppress(ValueError):
-            return json.loads(value)
-    return value
 
 
 def lineage(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import random
 import time
@@ -17,6 +16,7 @@ from airflow.providers.common.compat.sdk import XComArg
 
 from kling_provider.api.endpoints import check_id, endpoint_for
 from kling_provider.api.errors import Failure, InvalidRequest, shorten, show
+from kling_provider.api.messages import read_json
 from kling_provider.api.pace import Durations
 from kling_provider.api.polling import (
     BELIEVED_AFTER,
@@ -127,17 +127,6 @@ def finished_already(value: object) -> KlingTask | None:
         task = KlingTask.from_dict(value)
         return task if task.is_terminal else None
     return None
-
-
-def read_json(value: object) -> object:
-    """What a template rendered as JSON; anything else as it is.
-
-    :param value: an argument that takes a task.
-    """
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        with contextlib.suppress(ValueError):
-            return json.loads(value)
-    return value
 
 
 def _epoch(value: object) -> float | None:

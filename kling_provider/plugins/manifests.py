@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,8 @@ from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import select
+
+from kling_provider.api.messages import read_json
 
 
 def stored_uri(dag_id: str, run_id: str, task_id: str, map_index: int, number: int) -> str | None:
@@ -23,12 +24,8 @@ def stored_uri(dag_id: str, run_id: str, task_id: str, map_index: int, number: i
     :param number: place in the manifest, from 0.
     :returns: what the task has returned there, to be believed as little as any XCom; None if there is nothing.
     """
-    manifest = _value(XComModel, "value", dag_id, run_id, task_id, map_index, XComModel.key == "return_value")
-    if isinstance(manifest, str):
-        try:
-            manifest = json.loads(manifest)
-        except ValueError:
-            return None
+    value = _value(XComModel, "value", dag_id, run_id, task_id, map_index, XComModel.key == "return_value")
+    manifest = read_json(value)  # some Airflow stores a list or object as its text
     entry = manifest[number] if isinstance(manifest, list) and 0 <= number < len(manifest) else None
     return _text(entry.get("uri")) if isinstance(entry, Mapping) else None
 
@@ -45,7 +42,7 @@ def asked_uri(dag_id: str, run_id: str, task_id: str, map_index: int, field: str
     """
     found = _value(RenderedTaskInstanceFields, "rendered_fields", dag_id, run_id, task_id, map_index)
     for name in field.split("."):
-        found = _read_json(found)
+        found = read_json(found)
         if isinstance(found, Mapping):
             found = found.get(name)
         elif isinstance(found, list) and re.fullmatch(r"\d{1,9}", name) and int(name) < len(found):
@@ -66,16 +63,6 @@ def _value(
     )
     with create_session() as session:
         return session.scalar(select(getattr(model, column)).where(*is_it, *more))
-
-
-def _read_json(value: Any) -> Any:
-    """Some Airflow stores a list or object as its text."""
-    if isinstance(value, str) and value[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _text(value: Any) -> str | None:

@@ -28,6 +28,7 @@ from airflow.providers.common.compat.sdk import (
 
 from kling_provider.api.endpoints import endpoint_for
 from kling_provider.api.errors import shorten, show
+from kling_provider.api.messages import read_json
 from kling_provider.api.tasks import FAILED, KlingFile, KlingTask
 from kling_provider.exceptions import (
     KlingBadRequestError,
@@ -43,7 +44,7 @@ from kling_provider.transfers.containers import MediaType, NotMedia, recognise
 from kling_provider.transfers.destinations import storage_path
 from kling_provider.transfers.naming import fields_of, is_named, may_differ
 from kling_provider.transfers.upstream import model_upstream
-from kling_provider.waiting import HandsOn, TaskRef, read_json
+from kling_provider.waiting import HandsOn, TaskRef
 
 #: What a result may hold at most, in bytes (4 GiB).
 MAX_BYTES = 4 * 1024**3

@@ -191,9 +191,19 @@ def test_one_step(
 
 
 def test_what_others_have_made_is_stored(
-    metadata_database: None, kling_simulator: SimulatorServer, kling_connection: str, stored: Path
+    metadata_database: None,
+    kling_simulator: SimulatorServer,
+    kling_connection: str,
+    stored: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By hand; tests/live/test_assets.py lets it start by itself."""
+    if Version(airflow.__version__) < Version(
+        "3.1"
+    ):  # there, no dag processor has told the database of the asset
+        monkeypatch.setattr(
+            "airflow.sdk.execution_time.task_runner._validate_task_inlets_and_outlets", lambda **_: None
+        )
     made = [
         KlingHook().submit(name, {"prompt": "a boat"}) for name in ("text2video", "text-to-video/kling-3.0")
     ]

@@ -156,14 +156,17 @@ def _open_object(root: Root, parts: tuple[str, ...]) -> StoredFile:
     """An object, with the connection of its root: one that an XCom names is nobody's right to use it."""
     from kling_provider.transfers.destinations import storage_path
 
-    try:
+    def opened() -> StoredFile:
         path = storage_path(f"{root.scheme}://{'/'.join(parts)}", root.conn_id or None)
+        return _stored_object(path.fs, path.path)  # before Airflow 3.2, a path keeps the store it has seen
+
+    try:
         try:
-            return _stored_object(path.fs, path.path)
+            return opened()
         except PermissionError:
             if not _forget_keys(root):
                 raise
-            return _stored_object(path.fs, path.path)
+            return opened()
     except NotShown:
         raise
     except FileNotFoundError as error:

@@ -344,7 +344,10 @@ def test_a_run_is_not_read_whole_at_every_look(run: Run) -> None:
     tab.locator(".tile").nth(3).wait_for()
     tab.locator(".tile").first.evaluate("tile => tile.dataset.same = 'yes'")
     run.look_again()
-    assert {path.rpartition("/dagRuns/r/")[2] for path in run.asked} == {"taskInstances"}
+    asked = [
+        path.rpartition("/dagRuns/r/")[2] for path in run.asked if "/dagRuns/" in path
+    ]  # a film may come late
+    assert set(asked) == {"taskInstances"}
     run.tis[9]["state"] = "failed"
     run.look_again()
     assert "1 failed" in tab.locator(".summary").inner_text()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,3 +68,20 @@ def _no_time_lost(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"kling_provider.api.submitting.{name}", pauses)
     monkeypatch.setattr("kling_provider.operators.guards.RECHECK_SECONDS", 0.01)
     monkeypatch.setattr("kling_provider.operators.submit.FIRST_PAUSE_ON_WORKER", 0.01)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium; where none can be had, there is nothing to see, but in the CI that is a failure."""
+    from scripts.browser import BrowserMissing, chromium, find_chromium
+
+    try:
+        with open(Path(tempfile.gettempdir(), "kling-chromium.lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # pytest's other processes may have to install it as well
+            find_chromium()
+        with chromium() as browser:
+            yield browser
+    except BrowserMissing as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))

@@ -12,7 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowPlugin
 
 from kling_provider.simulator.server import SimulatorServer
-from scripts.browser import AirflowWithLogin, BrowserMissing, airflow_is_at_least, chromium, log_in
+from scripts.browser import AirflowWithLogin, airflow_is_at_least, log_in
 from scripts.private_airflow import COMPONENTS
 from tests.live.test_live import succeed, until
 
@@ -172,17 +172,6 @@ def runs(airflow: AirflowWithLogin, kling: SimulatorServer) -> dict[str, str]:
 
 def waits(airflow: AirflowWithLogin, dag_id: str, run_id: str) -> bool:
     return "deferred" in [ti["state"] for ti in airflow.task_instances(dag_id, run_id)]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    try:
-        with chromium() as browser:
-            yield browser
-    except BrowserMissing as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(missing))
 
 
 class Viewer:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,6 @@ import pytest
 from kling_provider.api.tasks import KlingTask
 from kling_provider.plugins import pages
 from kling_provider.plugins.pages import PAGES
-from scripts.browser import BrowserMissing, chromium, find_chromium
 
 playwright = pytest.importorskip("playwright.sync_api", reason="run `make venv`")
 
@@ -46,20 +42,6 @@ window.lookAgain = () => {
     for (const action of waiting.splice(0)) action();
 };
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    try:
-        with open(Path(tempfile.gettempdir(), "kling-chromium.lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # pytest's other processes may have to install it as well
-            find_chromium()
-        with chromium() as browser:
-            yield browser
-    except BrowserMissing as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(missing))
 
 
 class Run:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -392,8 +392,9 @@ def submitted_upstream(context: Mapping[str, Any], ref: TaskRef) -> TaskRef:
         upstream = dag.task_dict[name]
         if not hasattr(getattr(upstream, "operator_class", type(upstream)), "kling_task"):
             continue
-        told = ti.xcom_pull(task_ids=name, key="kling_task", map_indexes=ti.map_index)
-        if isinstance(told, Mapping) and told.get("task_id") == ref.task_id:
+        for told in _told_by(ti, name):
+            if not isinstance(told, Mapping) or told.get("task_id") != ref.task_id:
+                continue
             return replace(
                 ref,
                 endpoint=str(told.get("endpoint") or ref.endpoint),
@@ -401,6 +402,17 @@ def submitted_upstream(context: Mapping[str, Any], ref: TaskRef) -> TaskRef:
                 profile=str(told.get("profile") or ""),
             )
     return ref
+
+
+def _told_by(ti: Any, task_id: str) -> Iterator[Any]:
+    """What a submit upstream pushed: at the same place, then anywhere.
+
+    A list of results has no gap where a mapped submit failed, so what was mapped over it has other places.
+    """
+    yield ti.xcom_pull(task_ids=task_id, key="kling_task", map_indexes=ti.map_index)
+    if ti.map_index >= 0:
+        told = ti.xcom_pull(task_ids=task_id, key="kling_task")
+        yield from told if isinstance(told, list) else [told]
 
 
 def positive_seconds(name: str, value: Any, least: float) -> float:

@@ -74,6 +74,7 @@ class Intent:
             work.key or (None if is_shared else f"{prepared.endpoint.name} {prepared.digest}")
         )
         self._record: Mapping[str, Any] = {}
+        self._has_posted = False
         #: Set when the recorded task was found: a new key then leads to the same account.
         self.account_is_known = False
 
@@ -96,14 +97,27 @@ class Intent:
         if self._store is None or before in (None, work.key):
             return
         record = self._store.get(record_key(str(before)))
-        if isinstance(record, dict) and work.max_tries <= int(record.get("max_tries", 0)):
-            raise KlingBadRequestError(
-                f"Nothing was sent. An earlier try of this task had idempotency_key={before!r}, this one has "
-                f"{work.key!r}, and a retry must have the same: it says which work this is. Keep what differs from "
-                "try to try out of the template, or leave it out; clear the task to submit under the new key.",
-                endpoint=self._prepared.endpoint.name,
-                task_id=str(record["task_id"]) if record.get("task_id") else None,
-            )
+        if not isinstance(record, dict) or record.get("refused"):
+            return
+        if work.max_tries > int(record.get("max_tries", 0)):
+            return
+        name, task_id, sent = (
+            self._prepared.endpoint.name,
+            record.get("task_id"),
+            record.get("external_task_id"),
+        )
+        known = f"kling_task_id={task_id!r}" if task_id else f"external_task_id={sent!r}"
+        collect = f"Collect it with KlingAdoptOperator({known}, endpoint={name!r})."
+        raise KlingBadRequestError(
+            f"Nothing was sent. An earlier try of this task had idempotency_key={before!r}, this one has {work.key!r}, "
+            "and a retry must have the same: it says which work this is. The earlier one "
+            f"{f'submitted task {task_id}, which is paid' if task_id else 'may be booked and paid'}. "
+            f"{collect if task_id or sent else 'Look for it in the console.'} Keep what differs from try to try out of "
+            "the template, or leave it out. A clear submits under the new key, which is paid again.",
+            endpoint=name,
+            task_id=str(task_id) if task_id else None,
+            external_task_id=sent,
+        )
 
     @property
     def is_recorded(self) -> bool:
@@ -137,8 +151,13 @@ class Intent:
 
     @property
     def posted_at(self) -> float | None:
-        """Epoch seconds of the recorded POST."""
+        """Epoch seconds of the first POST of the recorded id."""
         return self._record.get("posted_at")
+
+    @property
+    def sent_at(self) -> float | None:
+        """Epoch seconds of its last POST."""
+        return self._record.get("sent_at") or self.posted_at
 
     @property
     def earlier_answer(self) -> KlingTask | None:
@@ -158,7 +177,7 @@ class Intent:
     def other_id_sent(self, own_id: str) -> str | None:
         """The caller's own id under which an earlier try may have left a task, if it was another one than now."""
         sent = self._record.get("external_task_id")
-        is_answered = self.task_id is not None
+        is_answered = self.task_id is not None or self._record.get("refused")
         if sent in (None, own_id) or is_derived(str(sent)) or is_answered or self._asks_for_another:
             return None
         return str(sent)
@@ -169,13 +188,22 @@ class Intent:
             return None
         return self._record.get("external_task_id") == external_id
 
+    @property
+    def is_same_account(self) -> bool:
+        """Whether the connection leads to the account of the record, as far as that is known."""
+        return self.account_is_known or self._record.get("account") == self._config.account
+
+    @property
+    def external_task_id(self) -> str | None:
+        """The recorded id of ours."""
+        return self._record.get("external_task_id")
+
     def refuse_another_account(self) -> None:
         """See that the connection still leads to the account that may have been charged.
 
         :raises KlingBadRequestError: if its key is another one and the recorded task is not found with it.
         """
-        is_same = self.account_is_known or self._record.get("account") == self._config.account
-        if not self._record or self.was_cleared or is_same:
+        if not self._record or self.was_cleared or self.is_same_account:
             return
         task_id = self.task_id
         raise KlingBadRequestError(
@@ -223,9 +251,11 @@ class Intent:
         :raises KlingBadRequestError: if the connection leads to another account than an earlier try's.
         """
         self.refuse_another_account()
+        now = time.time()
         posted_at = self.posted_at if self.may_be_booked(external_id) else None
+        self._has_posted = True
         try:
-            self._write(external_id, posted_at=posted_at or time.time())
+            self._write(external_id, posted_at=posted_at or now, sent_at=now)
         except Exception as error:
             if not self._prepared.can_look_up:
                 raise
@@ -247,6 +277,8 @@ class Intent:
                 self._write(task.external_task_id, posted_at=self.posted_at, **found)
             elif isinstance(outcome, Refused) and not self._prepared.can_look_up:
                 self.forget()
+            elif isinstance(outcome, Refused) and self._has_posted:
+                self._note(refused=True)
             elif isinstance(outcome, Unknown) and not self._risk_accepted:
                 self._note_told()
         except Exception as error:  # whatever it is, an id that was paid for must not go down with it
@@ -265,8 +297,11 @@ class Intent:
 
     def _note_told(self) -> None:
         """Note that this try tells it: a clear from now on is an answer to that."""
+        self._note(told=self._work.max_tries)
+
+    def _note(self, **details: Any) -> None:
         if self._store is not None:
-            self._record = {**self._record, "told": self._work.max_tries}
+            self._record = {**self._record, **details}
             self._store.set(self._key, self._record)
 
     @property

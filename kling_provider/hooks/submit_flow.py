@@ -32,6 +32,7 @@ from kling_provider.api.tasks import FAILED, KlingTask
 from kling_provider.exceptions import (
     KlingBadRequestError,
     KlingError,
+    KlingServerError,
     KlingSubmissionUnknownError,
     KlingTaskFailedError,
     KlingTaskNotFoundError,
@@ -133,9 +134,9 @@ def _submit(
         return Done(answer, adopted=True)
     if not prepared.can_look_up:
         return (yield from _submit_unseen(config, prepared, intent, on_unknown, memory))
-    earlier = yield from _recorded(config, prepared, intent)
+    earlier = yield from _recorded(config, prepared, intent, work)
     if earlier is not None:
-        _tell_gone(earlier, config)
+        _tell_gone(earlier, config, prepared, work)
         return Done(earlier, adopted=True)
     for number, external_id in _ids(prepared, work, intent, memory.fail_no if memory else 0):
         may_be_booked = intent.may_be_booked(external_id)
@@ -143,7 +144,7 @@ def _submit(
             may_be_booked = memory.may_be_booked  # what stands in the record may be of this very try
         # A try may run again under its own number, after a lost message of Airflow's: then there is a record.
         is_first = work.is_first and number == 0 and (memory is not None or not intent.is_recorded)
-        posted_at = intent.posted_at
+        posted_at, sent_at = intent.posted_at, intent.sent_at
         machine = Submission(
             external_task_id=external_id,
             can_look_up=True,
@@ -152,7 +153,7 @@ def _submit(
             other_request=prepared.other_request(work),
             can_resign=isinstance(config.credentials, KeyPair),
             settle=config.settle,
-            sent_ago=time.time() - posted_at if may_be_booked and posted_at and not intent.task_id else None,
+            sent_ago=time.time() - sent_at if may_be_booked and sent_at and not intent.task_id else None,
             memory=replace(memory, fail_no=number) if memory else None,
         )
         outcome = yield from _run(config, prepared, work, intent, machine, external_id, hold)
@@ -181,7 +182,7 @@ def _submit(
         task = task_or_raise(outcome, config, prepared, external_id, refuse_existing=refuse)
         if existed:
             _tell_age(task, work)
-            _tell_gone(task, config)
+            _tell_gone(task, config, prepared, work)
         return Done(task, adopted=existed)
     raise _failed_too_often(prepared)
 
@@ -357,8 +358,14 @@ def _first_page(config: KlingConfig, endpoint: Endpoint) -> Flow[Sequence[KlingT
     return tasks
 
 
-def _recorded(config: KlingConfig, prepared: PreparedSubmit, intent: Intent) -> Flow[KlingTask | None]:
-    """The task an earlier try was given by Kling, if it is still worth having."""
+def _recorded(
+    config: KlingConfig, prepared: PreparedSubmit, intent: Intent, work: Work
+) -> Flow[KlingTask | None]:
+    """The task an earlier try was given by Kling, if it is still worth having.
+
+    :raises KlingTaskNotFoundError: if Kling does not know it any more; KlingServerError in a retry, which may
+        have come before Kling shows it.
+    """
     task_id = intent.wanted_task_id
     if task_id is None:
         return None
@@ -370,10 +377,42 @@ def _recorded(config: KlingConfig, prepared: PreparedSubmit, intent: Intent) -> 
                 error.failure, f"Asking for task {task_id}", endpoint=prepared.endpoint.name, task_id=task_id
             )
         intent.refuse_another_account()
-        return None
+        if not intent.is_same_account:  # a person has cleared it, to go on with the new one
+            return None
+        task = yield from _found_by_our_id(config, prepared, intent, task_id, work)
     intent.account_is_known = True
     if task.status == FAILED:
         return None  # the walk over the numbers meets it again and goes on to the next
+    return task
+
+
+def _found_by_our_id(
+    config: KlingConfig, prepared: PreparedSubmit, intent: Intent, task_id: str, work: Work
+) -> Flow[KlingTask]:
+    """The recorded task by the id that we gave it, where Kling does not find it by its own."""
+    sent, name = intent.external_task_id, prepared.endpoint.name
+    try:
+        if sent is None:
+            raise ApiFailure(Failure(Reaction.NOT_FOUND, "it has no external_task_id"))
+        task: KlingTask = yield from find(config, prepared.endpoint, sent)
+    except ApiFailure as error:
+        failure = error.failure.of_a_query()
+        about = f"Nothing was sent. Kling does not show task {task_id}, which an earlier try of this task submitted"
+        if failure.reaction is not Reaction.NOT_FOUND:
+            raise from_failure(
+                failure, f"{about}; asking for its external_task_id {sent}", endpoint=name, task_id=task_id
+            )
+        if not intent.was_cleared:
+            raise KlingServerError(
+                f"{about}. A retry asks for it again.", endpoint=name, task_id=task_id, external_task_id=sent
+            )
+        raise KlingTaskNotFoundError(
+            f"{about}: it seems to be deleted. Unless Kling had failed it, it was paid; what was stored of it is still in "
+            f"your storage. For a new one, which is paid again, {_way_to_a_new_one(prepared, work)}.",
+            endpoint=name,
+            task_id=task_id,
+            external_task_id=sent,
+        )
     return task
 
 
@@ -440,15 +479,23 @@ def _unproven(prepared: PreparedSubmit, outcome: Outcome) -> KlingBadRequestErro
     )
 
 
-def _tell_gone(task: KlingTask, config: KlingConfig) -> None:
+def _way_to_a_new_one(prepared: PreparedSubmit, work: Work) -> str:
+    if not work.submits_once:
+        return "submit with another key= or external_task_id="
+    other = "" if prepared.own_id is None else f"choose another external_task_id than {prepared.own_id!r}, "
+    return f"{other}set on_clear='resubmit' and clear this task"
+
+
+def _tell_gone(task: KlingTask, config: KlingConfig, prepared: PreparedSubmit, work: Work) -> None:
     if is_gone(config, task):
         log.warning(
             "Task %s succeeded on %s, and results are kept for %g days only: its file may be deleted at Kling by now. "
-            "It is taken over all the same, which costs nothing; what is stored is found there. For a new video, which "
-            "is paid again, set on_clear='resubmit' and clear this task.",
+            "It is taken over all the same, which costs nothing; what is stored is found there. For a new one, which "
+            "is paid again, %s.",
             task.task_id,
             task.updated_at,
             config.gateway.result_ttl_days,
+            _way_to_a_new_one(prepared, work),
         )
 
 

@@ -72,7 +72,7 @@ def refuse_renewed_ids(ids: Mapping[str, object]) -> None:
             raise KlingBadRequestError(
                 f"Nothing was sent. {argument}={value!r} is another one in each try ({found[1]}), so a retry could not "
                 "find what an earlier one has paid. Leave it out (the derived one is new for each run and the same in "
-                "each try), or put the run into it: {{ ds_nodash }}. From Airflow 3.3 on the first one is kept.",
+                "each try), or put the run into it: {{ ds_nodash }}.",
             )
 
 

@@ -13,11 +13,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from importlib.util import find_spec
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 
-from kling_provider.api.endpoints import ENDPOINTS, Dialect
+from kling_provider.api.dialects import external_id_in, with_external_id
+from kling_provider.api.endpoints import ENDPOINTS, Dialect, endpoint_for
 from kling_provider.api.errors import InvalidRequest, Reaction, shorten, show
 from kling_provider.api.pace import profile_of
 from kling_provider.api.polling import Decision, Finished
@@ -177,6 +178,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         self._finished: dict[str, Any] | None = None
         self._model_name: str | None = None
         self._submitting = ""
+        self._goes_on = False
         self._estimate: Decimal | None = None
         self._from_upstream: dict[str, list[tuple[Any, ...]]] = {}
         if not hasattr(self, "kling_endpoint"):  # typed operators do it once they have their fields
@@ -203,6 +205,10 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
 
         :raises KlingBadRequestError: naming field, value, rule and way out.
         """
+        request = self.kling_request()
+        if self.external_task_id in (None, "") and isinstance(request, Mapping):
+            in_request = [external_id_in(dialect, request) for dialect in get_args(Dialect)]
+            self._ids_in_the_dag_file["external_task_id"] = in_request[0] or in_request[1]
         found = {name: list(places_from_upstream(getattr(self, name))) for name in self.template_fields}
         self._from_upstream = {name: places for name, places in found.items() if places}
         if has_own_template_marks(self):
@@ -238,6 +244,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         known = event.get("handed_on") or of_an_older_version
         for name in ("external_task_id", "idempotency_key"):  # a template may have rendered to another one
             setattr(self, name, known.get(name, getattr(self, name)))
+        self._goes_on = True
         prepared = self._prepare(context)
         memory = Memory.from_dict(known["memory"])
         if prepared.digest != known["digest"]:
@@ -310,9 +317,12 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             wait_for_places(context, name, getattr(self, name), places)
 
     def _prepare(self, context: Mapping[str, Any]) -> PreparedSubmit:
+        request = self.kling_request()
+        if self._goes_on and self.external_task_id:
+            request = with_external_id(endpoint_for(self.endpoint).dialect, request, None)
         prepared = self.hook.prepare(
             self.endpoint,
-            self.kling_request(),
+            request,
             external_task_id=self.external_task_id or None,
             dialect=self.dialect,
             validate=self.validate,
@@ -402,7 +412,7 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             "digest": prepared.digest,
             "first_wait_at": first_wait_at,
             "started_at": started_at,
-            "external_task_id": self.external_task_id,
+            "external_task_id": prepared.own_id,  # also where it stands in the request
             "idempotency_key": self.idempotency_key,
         }
         trigger: KlingPauseTrigger | KlingSlotTrigger
@@ -456,7 +466,10 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
         if adopted and self.on_clear == "resubmit":
             log.info(
                 "on_clear='resubmit' makes a new video when a task that is over was cleared. A retry finds the old "
-                "one, and so may the clear of a task that is running; clear it again for a new one."
+                "one, and so may the clear of a task that is running; %s.",
+                "clear it again for a new one"
+                if prepared.own_id is None
+                else f"with external_task_id={prepared.own_id!r} every clear does: choose another id for a new one",
             )
         profile = profile_of(prepared.endpoint, prepared.body)
         push_ids(

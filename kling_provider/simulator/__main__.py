@@ -25,7 +25,8 @@ _EXAMPLE = """\
 In Airflow, a connection that leads to it:
 
   export AIRFLOW_CONN_KLING_DEFAULT='{"conn_type": "kling", "host": "http://127.0.0.1:8900",
-                                      "password": "sim-key", "extra": {"gateway": "official"}}'
+                                      "password": "sim-key",
+                                      "extra": {"gateway": "official", "typical_seconds": 15}}'
 
 With "gateway": "dmxapi" it speaks DMXAPI's dialect. With "login": "ak-sample" and
 "password": "sk-sample" the requests are signed with access key and secret key.

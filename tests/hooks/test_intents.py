@@ -183,6 +183,8 @@ def test_a_key_that_renders_anew_in_a_retry_is_refused(config, store, is_booked)
         Intent(config, asked(config), work(store, tries=2, key="b"), "fail").read()
     assert str(caught.value).startswith("Nothing was sent.")
     assert caught.value.task_id == ("t-1" if is_booked else None)
+    told = "submitted task t-1, which is paid. Collect it with KlingAdoptOperator(kling_task_id='t-1'"
+    assert (told if is_booked else "may be booked and paid. Look for it in the console.") in str(caught.value)
 
 
 def test_a_key_whose_submit_was_refused_may_be_another_one_in_a_retry(config, store):

@@ -661,9 +661,20 @@ def test_look_ups_that_are_refused_for_their_pace_do_not_wait_for_ever() -> None
     "world", [World(accepts_duplicates=True, lookup_lag=30), World(unique_lag=60, lookup_lag=60)]
 )
 @pytest.mark.parametrize("hold", [None, 20.0])
-def test_a_retry_that_comes_too_soon_lets_the_first_post_settle(world: World, hold: float | None) -> None:
-    kling = Kling(world, [KILLED])
+@pytest.mark.parametrize("refusals", [0, 3])
+def test_a_retry_that_comes_too_soon_lets_the_last_post_settle(
+    world: World, hold: float | None, refusals: int
+) -> None:
+    kling = Kling(world, [Event(FAULTS["no slot"])] * refusals + [KILLED])
     assert [live(kling, Airflow(has_state=True, retry_delay=5, hold=hold)).task_id] == kling.paid
+
+
+def test_a_retry_that_comes_before_kling_shows_what_is_recorded_pays_nothing() -> None:
+    kling = Kling(
+        World(accepts_duplicates=True, query_lag=60, lookup_lag=60), [Event(Fault(), killed="later")]
+    )
+    assert [live(kling, Airflow(has_state=True, retry_delay=20)).task_id] == kling.paid
+    assert kling.posts == 1
 
 
 @pytest.mark.parametrize(

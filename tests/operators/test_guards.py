@@ -185,6 +185,17 @@ def test_where_no_record_is_kept_an_id_that_is_new_in_each_try_is_refused(
     assert operator.execute(context_of(operator, StateStore()))  # 3.3: the first one is kept
 
 
+@pytest.mark.parametrize("endpoint", ["text2video", "text-to-video/kling-2.6"])
+def test_so_is_one_in_the_request(endpoint: str, kling_simulator: SimulatorServer) -> None:
+    own_id = {"external_task_id": "{{ macros.uuid.uuid4() }}"}
+    request = {"prompt": "a boat", **(own_id if endpoint == "text2video" else {"options": own_id})}
+    operator = KlingSubmitOperator(task_id="video", endpoint=endpoint, request=request)
+    operator.request = {"prompt": "a boat"}
+    with pytest.raises(KlingBadRequestError, match=r"external_task_id=.*another one in each try"):
+        operator.execute(context_of(operator))
+    assert kling_simulator.requests == []
+
+
 @pytest.mark.parametrize(
     "template", ["boat-{{ ds_nodash }}", "{{ params.uuid }}", "{{ dag_run.conf.try_number_of }}"]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from kling_provider.exceptions import (
+    KlingAccountError,
     KlingBadRequestError,
     KlingServerError,
     KlingSubmissionUnknownError,
+    KlingTaskNotFoundError,
 )
 from kling_provider.operators.kling import KlingTextToVideoOperator
 from kling_provider.simulator.server import SimulatorServer
@@ -216,6 +219,25 @@ def test_a_clear_long_after_pays_nothing_though_the_result_is_deleted_by_now(
     assert attempt(store, try_number=3, max_tries=5, on_clear="resubmit") != task_id  # who wants it pays it
 
 
+@pytest.mark.parametrize("own_id", [None, "boat"])
+def test_a_clear_does_not_pay_for_what_kling_has_forgotten(
+    own_id: str | None, kling_simulator: SimulatorServer
+) -> None:
+    store = StateStore()
+    task_id = attempt(store, external_task_id=own_id)
+    kling_simulator.change(task_id, vanish_for=3600)
+    with pytest.raises(KlingServerError, match=f"does not show task {task_id}.*A retry asks"):
+        attempt(store, external_task_id=own_id, try_number=2)
+    with pytest.raises(KlingTaskNotFoundError) as caught:
+        attempt(store, external_task_id=own_id, try_number=3, max_tries=5)
+    other = "choose another external_task_id than 'boat', " if own_id else ""
+    assert f"paid again, {other}set on_clear='resubmit' and clear this task." in str(caught.value)
+    assert len(kling_simulator.tasks) == 1
+    other = "ship" if own_id else None
+    new = attempt(store, external_task_id=other, on_clear="resubmit", try_number=4, max_tries=6)
+    assert new != task_id  # as it said
+
+
 def test_a_task_that_is_older_than_the_run_is_taken_over_with_a_warning(
     store: StateStore | None, kling_simulator: SimulatorServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -249,6 +271,26 @@ def test_a_retry_with_an_own_id_finds_its_own_task(
     task_id = attempt(store, external_task_id="boat", run_after=began)
     assert attempt(store, external_task_id="boat", try_number=2, run_after=began) == task_id
     assert len(kling_simulator.tasks) == 1
+
+
+def test_an_own_id_that_was_refused_may_be_changed(kling_simulator: SimulatorServer) -> None:
+    store = StateStore()
+    kling_simulator.fault("envelope", method="POST", code=1102)
+    with pytest.raises(KlingAccountError):
+        attempt(store, external_task_id="boat")
+    attempt(store, external_task_id="ship", try_number=2, max_tries=4)
+    assert [task.external_task_id for task in kling_simulator.tasks] == ["ship"]
+
+
+def test_with_an_own_id_a_clear_for_a_new_video_says_what_it_takes(
+    store: StateStore | None, kling_simulator: SimulatorServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments: dict[str, Any] = {"external_task_id": "boat", "on_clear": "resubmit"}
+    arguments["run_after"] = datetime.now(UTC) - timedelta(minutes=1)
+    task_id = attempt(store, **arguments)
+    with caplog.at_level(logging.INFO):
+        assert attempt(store, try_number=2, max_tries=4, **arguments) == task_id
+    assert "with external_task_id='boat' every clear does: choose another id for a new one" in caplog.text
 
 
 def test_fewer_retries_in_the_dag_are_not_taken_for_a_clear_that_wants_a_new_video(

@@ -22,6 +22,7 @@ from kling_provider.exceptions import (
 )
 from kling_provider.operators import submit as module
 from kling_provider.operators.kling import KlingTextToVideoOperator
+from kling_provider.operators.submit import KlingSubmitOperator
 from kling_provider.simulator.server import SimulatorServer
 from kling_provider.triggers.kling import KlingPauseTrigger
 from kling_provider.triggers.slots import KlingSlotTrigger
@@ -257,6 +258,33 @@ def test_an_id_that_renders_anew_after_a_wait_stays_the_one_that_was_sent(
     again = video(**{argument: "boat-2"})
     task_id = again.resume_submit(context_of(again), {"status": "go", "handed_on": handed_on(wait)})
     assert [task.task_id for task in kling_simulator.tasks] == [task_id]
+    assert posts(kling_simulator) == 1
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "form"), [("text2video", "{}"), ("text-to-video/kling-2.6", '{"options": {}}')]
+)
+def test_so_does_one_in_the_request(
+    endpoint: str, form: str, kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kling_provider.api.submitting.SETTLE_SECONDS", (40.0, 40.0))
+    kling_simulator.set(lookup_lag=0.5)
+    kling_simulator.fault("cut_after", method="POST")
+
+    def asking(own_id: str) -> KlingSubmitOperator:
+        request = json.loads(form)
+        request.get("options", request)["external_task_id"] = own_id
+        return KlingSubmitOperator(
+            task_id="video", endpoint=endpoint, request={"prompt": "a boat", **request}
+        )
+
+    operator = asking("boat-1")
+    wait = deferred(operator, context_of(operator))
+    time.sleep(0.6)
+    again = asking("boat-2")
+    task_id = again.resume_submit(context_of(again), {"status": "go", "handed_on": handed_on(wait)})
+    assert [task.task_id for task in kling_simulator.tasks] == [task_id]
+    assert kling_simulator.tasks[0].external_task_id == "boat-1"
     assert posts(kling_simulator) == 1
 
 

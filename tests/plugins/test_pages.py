@@ -56,6 +56,8 @@ class Run:
         self.tis: list[dict[str, Any]] = []
         #: Task -> the tasks behind it.
         self.graph: dict[str, list[str]] = {}
+        #: Task -> the error its log ends with.
+        self.errors: dict[str, dict[str, str]] = {}
         #: The paths of all requests since the last look.
         self.asked: list[str] = []
         page.add_init_script(CLOCK)
@@ -134,7 +136,8 @@ class Run:
         index = int(query.get("map_index", ["-1"])[0])
         (ti,) = [ti for ti in self.tis if (ti["task_id"], ti["map_index"]) == (task_id, index)]
         if rest:
-            return 404, {}
+            error = self.errors.get(task_id)
+            return (200, {"content": [{"error_detail": [error]}]}) if error else (404, {})
         if "/xcomEntries" not in path:
             return 200, {name: value for name, value in ti.items() if name != "xcoms"}
         if key is None:
@@ -299,6 +302,86 @@ def test_what_waits_for_its_turn_is_no_task_at_kling(run: Run) -> None:
     tab.locator(".tile").nth(1).wait_for()
     assert tab.locator(".tile strong").all_inner_texts() == ["video", "broken"]
     assert tab.locator(".summary").inner_text() == "2 tasks at Kling · 1 failed · 1 running"
+
+
+def test_a_stored_file_is_shown_with_its_own_task_only(run: Run) -> None:
+    chain(run, 1)
+    run.add("next", "KlingVideoExtendOperator", None, behind="store_1")
+    run.add("left_out", "KlingTextToVideoOperator", "skipped", fields={"prompt": "y"})
+    run.add("behind_it", "KlingToObjectStorageOperator", "upstream_failed", fields={"task": "None"})
+    run.add("refused", "KlingTextToVideoOperator", "failed", fields={"prompt": "z"})
+    tab = run.open("run")
+    tab.locator(".tile").nth(1).wait_for()
+    assert tab.locator(".tile strong").all_inner_texts() == ["submit_1", "refused"]
+    assert tab.locator(".tile.failed .media.empty").count() == 1
+    assert (
+        tab.locator(".summary").inner_text()
+        == "2 tasks at Kling · 1 failed · deducted: 1 unit ≈ $0.14 at list price"
+    )
+
+
+def test_what_another_run_submitted_is_shown_where_it_is_stored(run: Run) -> None:
+    told = result(
+        "given-",
+        "text2video",
+        videos=[{"id": "v", "url": "https://k.test/v.mp4", "duration": 5.0, "watermark_url": None}],
+    )
+    entries = manifest_of(told, "mp4")
+    bare = [entries[0] | {"uri": "s3://b/bare.mp4", "task_id": "bare-"}]
+    run.add("archive", "KlingToObjectStorageOperator", fields={"task": told}, return_value=entries)
+    run.add("shop", "KlingToObjectStorageOperator", fields={"task": "bare-"}, return_value=bare)
+    tab = run.open("run")
+    tab.locator(".tile").nth(1).wait_for()
+    assert tab.locator(".tile strong").all_inner_texts() == ["archive", "shop"]
+    assert "2 tasks at Kling" in tab.locator(".summary").inner_text()
+    assert "s3://b/bare.mp4" in run.open("task", "shop").locator(".origin").inner_text()
+
+
+def test_what_makes_nothing_at_kling_is_no_task_at_kling(run: Run) -> None:
+    run.add("balance", "KlingCheckBalanceOperator", return_value="123.5")
+    run.add("voices", "KlingReadOperator", fields={"request": {"page": 1}}, return_value=[{"voice_id": "1"}])
+    tab = run.open("run")
+    tab.get_by_text("Nothing made with Kling so far.").wait_for()
+    assert tab.locator(".tile").count() == 0
+    chain(run, 1)
+    tab = run.open("run")
+    tab.locator(".tile").wait_for()
+    assert tab.locator(".tile strong").all_inner_texts() == ["submit_1"]
+    tab = run.open("task", "balance")
+    tab.get_by_text("There is no video, picture or sound here.").wait_for()
+    assert "123.5" not in tab.inner_text()
+
+
+def test_why_a_store_failed_is_told_beside_the_video_that_is_still_at_kling(run: Run) -> None:
+    chain(run, 1)
+    run.tis[2]["state"] = "failed"
+    run.tis[2]["xcoms"] = {}
+    run.errors["store_1"] = {"exc_type": "KlingStorageError", "exc_value": "The bucket refuses it."}
+    tab = run.open("task", "store_1")
+    assert tab.locator(".problem").inner_text().startswith("KlingStorageError\n\nThe bucket refuses it.")
+    assert "https://k.test/1.mp4" in tab.locator(".origin").inner_text()
+    assert "bad" in tab.locator(".walk li", has_text="Task failed").get_attribute("class")
+    tab = run.open("task", "submit_1")
+    assert "https://k.test/1.mp4" in tab.locator(".origin").inner_text()
+    assert tab.locator(".problem").count() == 0
+    assert "good" in tab.locator(".walk li", has_text="Task done").get_attribute("class")
+
+
+@pytest.mark.parametrize("step", ["submit", "store"])
+def test_a_result_that_was_too_long_for_a_rendered_field_is_found_by_what_was_stored(
+    step: str, run: Run
+) -> None:
+    chain(run, 1)
+    run.tis[2]["rendered_fields"] = {
+        "task": "Truncated. You can change this behaviour in [core]max_templated_field_length."
+    }
+    tab = run.open("task", f"{step}_1")
+    assert "s3://b/task-1--v1.mp4" in tab.locator(".origin").inner_text()
+    assert "Truncated" not in tab.inner_text()
+    run.tis[2] |= {"state": "running", "xcoms": {}}
+    tab = run.open("run")
+    tab.locator(".tile").wait_for()
+    assert tab.locator(".tile strong").all_inner_texts() == ["submit_1"]
 
 
 def test_a_run_that_has_not_begun_has_one_tile(run: Run) -> None:

@@ -12,7 +12,8 @@ export function el(name, properties = {}, ...children) {
   return element;
 }
 
-// An address that media may come from, or undefined. Not Airflow's own: a picture must not call its API.
+// An address that media may come from, or undefined. Not Airflow's own: a picture must not call its API (but a foreign
+// host can redirect there; the answer reaches nobody).
 export function mediaAddress(text) {
   if (typeof text !== "string") return undefined;
   let address;

@@ -27,6 +27,8 @@ const MORE_OURS = ["input_seconds", "task", "destination", "filename", "op_args"
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 const text = (value) => (typeof value === "string" || typeof value === "number" ? String(value) : undefined);
+// Not the sentence that Airflow keeps in place of what is too long, nor what a template made of nothing.
+const idIn = (value) => (/^(?!None$)\S+$/.test(text(value) ?? "") ? text(value) : undefined);
 
 let tasks;
 
@@ -94,9 +96,13 @@ function storedOf(ti, manifest, handed) {
     kind: kindOf(entry.media_type),
     id: text(entry.media_id),
     taskId: text(entry.task_id) || nameOf(handed),
+    storedBy: ti.task_id,
     duration: Number(entry.duration) || undefined,
   }));
 }
+
+const isCopyOf = (copy, work) =>
+  copy.taskId ? copy.taskId === work.id : work.tis.some((ti) => ti.task_id === copy.storedBy);
 
 // When Kling's address ends, in epoch seconds: what its signature says, else how long results are kept.
 export function expiryOf(url, endedAt, facts) {
@@ -120,6 +126,7 @@ export function expiryOf(url, endedAt, facts) {
 export async function readWorks(tis, facts) {
   const works = [];
   const stored = [];
+  const stores = new Map();
   const read = [];
   while (read.length < tis.length) {
     read.push(...(await Promise.all(tis.slice(read.length, read.length + AT_ONCE).map(readOnce))));
@@ -129,13 +136,13 @@ export async function readWorks(tis, facts) {
     const handed = isObject(fields.kling_task_id) ? fields.kling_task_id : isObject(fields.task) ? fields.task : undefined;
     if (values.manifest) {
       stored.push(...storedOf(ti, values.manifest, handed));
-      if (tis.length > 1) continue;
+      stores.set(ti.task_id, { ti, handed });
+      continue;
     }
-    const handedId = text(fields.kling_task_id) ?? text(fields.task);
+    const handedId = idIn(fields.kling_task_id) ?? idIn(fields.task);
     const submitted = isObject(values.job) ? values.job : (handed ?? (handedId ? { task_id: handedId } : {}));
     const result = values.result ?? (isResult(handed) ? handed : undefined);
-    const bare = text(values.returned);
-    const id = nameOf(result) ?? nameOf(submitted) ?? (isKling(ti) && isOver(ti) ? bare : undefined);
+    const id = nameOf(result) ?? nameOf(submitted);
     const known = id && works.find((work) => work.id === id);
     if (known) {
       known.tis.push(ti);
@@ -145,14 +152,26 @@ export async function readWorks(tis, facts) {
       works.push({ id, tis: [ti], job: submitted, result });
     }
   }
+  // Of what another run submitted only the store is here.
+  for (const copy of stored) {
+    if (works.some((work) => isCopyOf(copy, work))) continue;
+    const { ti, handed } = stores.get(copy.storedBy);
+    const job = handed && nameOf(handed) === copy.taskId ? handed : {};
+    works.push({ id: copy.taskId, tis: [ti], job, result: isResult(job) ? job : undefined });
+  }
   for (const work of works) finish(work, stored, facts);
-  const made = works.filter((work) => work.id || work.media.length || hasBegun(work));
-  return made.length ? made : works.slice(0, 1);
+  return works;
 }
 
-// Not what only waits for its turn, or was left out.
+// Those with a place in the gallery: not what only waits for its turn, was left out, or makes nothing (a balance, a list).
+export function madeOf(works) {
+  const made = works.filter((work) => work.id || work.media.length || hasBegun(work));
+  return made.length ? made : works.filter((work) => !work.over).slice(0, 1);
+}
+
+const MADE_NOTHING = ["success", "skipped", "upstream_failed"];
 const hasBegun = (work) =>
-  work.tis.some((ti) => ti.state === "failed" || (work.request.length > 0 && !["skipped", "upstream_failed"].includes(ti.state)));
+  work.tis.some((ti) => ti.state === "failed" || (work.request.length > 0 && !MADE_NOTHING.includes(ti.state)));
 
 const usdOf = (units, rate) => (units === undefined || rate === null ? undefined : units * rate);
 
@@ -184,7 +203,7 @@ function finish(work, stored, facts) {
   work.failed = work.tis.some(isFailed) || work.status === "failed";
   work.over = work.tis.every(isOver);
   const files = filesOf(result);
-  const copies = stored.filter((copy) => copy.taskId === work.id || (!work.id && work.tis.length === 1));
+  const copies = stored.filter((copy) => isCopyOf(copy, work));
   work.media = files.map((file, number) => ({
     ...file,
     stored: copies.find((copy) => copy.id === file.id) ?? (copies.length === files.length ? copies[number] : undefined),
@@ -217,7 +236,6 @@ async function readTask(ti) {
   const read = (key) => (keys.includes(key) ? getXCom(ti, key) : undefined);
   const [returned, job] = await Promise.all([read("return_value"), read("kling_task")]);
   return {
-    returned,
     job,
     result: isResult(returned) ? returned : undefined,
     manifest: isManifest(returned) ? returned : undefined,
@@ -260,7 +278,10 @@ export async function readWork(ti, facts) {
   return works.find((work) => work.id === own.id) ?? own;
 }
 
-export const failureOf = (work) => {
-  const ti = work.tis.find((each) => ["failed", "up_for_retry"].includes(each.state) && isKling(each));
-  return ti ? getFailure(ti) : undefined;
+export const isInTrouble = (ti) => ["failed", "up_for_retry"].includes(ti.state);
+
+// Why this task instance failed, else why another one of its work did.
+export const failureOf = (ti, work) => {
+  const failed = [ti, ...work.tis].find((each) => isInTrouble(each) && isKling(each));
+  return failed ? getFailure(failed) : undefined;
 };

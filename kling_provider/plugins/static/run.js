@@ -4,7 +4,7 @@ import { followTheme, getFacts, getFailure, getTaskInstances, pageAddress } from
 import { duration, el, later } from "./dom.js";
 import { nothing, player } from "./media.js";
 import { mayPass, money, refusal, stateChip, units } from "./parts.js";
-import { FINISHED, isFailed, isKling, isOver, label, readDag, readWorks } from "./reading.js";
+import { FINISHED, isFailed, isKling, isOver, label, madeOf, readDag, readWorks } from "./reading.js";
 
 const CARDS = 24;
 const AT_ONCE = 4;
@@ -85,7 +85,7 @@ async function draw() {
 async function load(group) {
   const known = cards.get(group.index);
   if (known?.state === group.state && !(group.busy && known.drawn.some(({ work }) => !work.id))) return;
-  const works = await readWorks(group.tis, facts);
+  const works = madeOf(await readWorks(group.tis, facts));
   const drawn = works.map((work) => {
     const news = JSON.stringify(work);
     return known?.drawn.find((each) => each.news === news) ?? { work, news }; // what a card has loaded stays loaded
@@ -101,7 +101,7 @@ async function place(visible, unread) {
   more.hidden = !left || elements.length < limit;
   more.textContent = `Show more (${left} left)`;
   if (elements.length !== grid.children.length || elements.some((element, number) => grid.children[number] !== element)) grid.replaceChildren(...elements);
-  if (!elements.length) grid.replaceChildren(el("p", { class: "quiet" }, "Nothing of this kind."));
+  if (!elements.length) grid.replaceChildren(el("p", { class: "quiet" }, filter === "all" ? "Nothing made with Kling so far." : "Nothing of this kind."));
   const all = groups.flatMap((group) => cards.get(group.index)?.drawn ?? []).map(({ work }) => work);
   const isAll = groups.every((group) => cards.has(group.index));
   for (const button of buttons) button.lastChild.textContent = isAll ? all.filter((work) => fits(work, button.dataset.filter)).length : "";

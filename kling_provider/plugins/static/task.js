@@ -4,7 +4,7 @@ import { asked, askedAddress, followTheme, getFacts, getTaskInstance, pageAddres
 import { chip, copyable, duration, el, later, mediaAddress, when, seconds } from "./dom.js";
 import { nothing, origin, player } from "./media.js";
 import { card, mayPass, money, refusal, stateChip, units } from "./parts.js";
-import { concernsKling, failureOf, isOver, label, readDag, readWork } from "./reading.js";
+import { concernsKling, failureOf, isFailed, isInTrouble, isOver, label, readDag, readWork } from "./reading.js";
 
 const LOOK_AGAIN_MS = 4000;
 const page = document.getElementById("page");
@@ -25,7 +25,7 @@ async function look() {
       again = !isOver(ti);
     } else {
       const work = await readWork(ti, facts);
-      const failure = await failureOf(work);
+      const failure = await failureOf(ti, work);
       show(ti, work, failure);
       again = !isOver(ti) || !work.over;
     }
@@ -62,7 +62,7 @@ function header(ti, work) {
 }
 
 function stage(ti, work, failure) {
-  if (work.media.length) return gallery(work);
+  if (work.media.length) return isInTrouble(ti) && failure ? [problem(ti, work, failure), gallery(work)] : gallery(work);
   if (work.failed || (ti.state === "up_for_retry" && failure)) return problem(ti, work, failure);
   if (isOver(ti) && work.over) return el("section", { class: "card stage" }, el("p", { class: "quiet" }, "There is no video, picture or sound here."));
   return progress(ti, work);
@@ -120,13 +120,12 @@ function walk(ti, work) {
   const started = seconds(first.start_date);
   const queued = seconds(first.queued_when ?? first.scheduled_when);
   const ended = isOver(ti) && seconds(ti.end_date);
-  const failed = work.failed;
   const steps = [
     ["Queued in Airflow", queued > started ? undefined : queued], // it is queued once more when the wait is over
     ["Started", started],
     ["Submitted to Kling", work.submittedAt],
     [work.status === "failed" ? "Failed at Kling" : "Finished at Kling", work.endedAt, work.status === "failed" && "bad"],
-    [ti.state === "failed" ? "Task failed" : ti.state === "upstream_failed" ? "Upstream failed" : "Task done", ended || undefined, failed ? "bad" : "good"],
+    [ti.state === "failed" ? "Task failed" : ti.state === "upstream_failed" ? "Upstream failed" : "Task done", ended || undefined, isFailed(ti) ? "bad" : "good"],
   ];
   if (ended < work.endedAt) steps.push(steps.splice(3, 1)[0]); // a task that does not wait is done before Kling is
   const reached = steps.map(([, at]) => at !== undefined);

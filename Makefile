@@ -1,4 +1,5 @@
-# One command for each thing a person does here. Needs make and Python 3.11 or newer, nothing else.
+# One command for each thing a person does here. Needs make, git and Python 3.11 or newer; chaos, matrix and cluster
+# PostgreSQL too, and cluster Redis.
 
 VENV    := .venv
 BIN     := $(VENV)/bin

@@ -7,8 +7,9 @@ Three limits on what a night may cost: `max_units` per video; the parameter `max
 pictures wait for another run; and `min_units`, below which nothing starts (what Kling tells of its packs may be
 12 hours old, so it cannot guard the same night).
 
-`idempotency_key` ties each video to its picture, not to its place in the list: a new picture at the head of
-the folder does not pay for all the others again. Safe to backfill.
+`idempotency_key` ties each video to its picture, not to its place in the list: after a clear, a new picture at the
+head of the folder does not pay for the others again. Each run is new work: every night, and every day of a backfill,
+makes and pays all pictures of the folder. Take out those that are done.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from kling_provider.api.reference.operators import OPERATORS, operator_for
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError, KlingError
 from kling_provider.hooks import config
+from kling_provider.hooks.kling import KlingHook
 from kling_provider.operators import kling
 from kling_provider.operators.kling import (
     KlingImageToVideoOperator,
@@ -37,6 +38,7 @@ from kling_provider.operators.kling import (
     KlingTextToVideoOperator,
 )
 from kling_provider.simulator.server import SimulatorServer
+from kling_provider.transfers.kling_to_object_storage import KlingToObjectStorageOperator
 from scripts import chaos, docs_site
 from scripts.docs_python import python_pages
 from tests.contexts import TaskInstance, context_of
@@ -215,6 +217,28 @@ def test_the_film_of_the_recipes_is_made(
     returned = run_in_order(next(value for value in names.values() if isinstance(value, DAG)), tmp_path)
     stored = [row for name, rows in returned.items() if name.startswith("store_") for row in rows]
     assert [row["media_type"] for row in stored] == ["image/png", *["video/mp4"] * 3]
+
+
+def test_the_nightly_recipe_makes_what_is_new_only(
+    kling_simulator: SimulatorServer, kling_connection: str, tmp_path: Path
+) -> None:
+    names: dict[str, Any] = {"__name__": "block"}
+    recipe = blocks(FILM, "python")[0].replace("s3://my_aws@shop", tmp_path.as_uri())
+    exec(compile(recipe, "block", "exec"), names)
+    pictures = names["pictures"].function
+    (tmp_path / "pictures").mkdir()
+    for name in ("boat.jpg", "car.png", "notes.txt"):
+        (tmp_path / "pictures" / name).touch()
+    first, second = pictures()
+    assert [Path(row["image"]).name for row in (first, second)] == ["boat.jpg", "car.png"]
+    made = KlingHook().submit("text2video", {"prompt": "x"}, external_task_id="boat")
+    KlingToObjectStorageOperator(
+        task_id="store",
+        task=KlingHook().wait_for_task(made.task_id, endpoint="text2video").to_dict(),
+        destination=names["VIDEOS"],
+        filename=first["filename"],
+    ).execute({})
+    assert pictures() == [second]
 
 
 def test_the_budget_of_the_recipes_refuses_what_is_too_much(kling_connection: str) -> None:

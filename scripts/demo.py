@@ -150,8 +150,10 @@ def _ask_before_paying(account: accounts.Account, arguments: argparse.Namespace)
         f"Unset {account.source} to use the simulator.",
         flush=True,
     )
-    if arguments.yes or not sys.stdin.isatty():
+    if arguments.yes:
         return
+    if not sys.stdin.isatty():
+        raise DemoError("Nothing was sent. There is no terminal to ask at; YES=1 says yes.")
     if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
         raise DemoError("Nothing was sent.")
 

@@ -407,7 +407,7 @@ def _found_by_our_id(
                 f"{about}. A retry asks for it again.", endpoint=name, task_id=task_id, external_task_id=sent
             )
         raise KlingTaskNotFoundError(
-            f"{about}: it seems to be deleted. Unless Kling had failed it, it was paid; what was stored of it is still in "
+            f"{about}: it seems to be deleted. Unless Kling had failed it, it was paid; what was stored of it is in "
             f"your storage. For a new one, which is paid again, {_way_to_a_new_one(prepared, work)}.",
             endpoint=name,
             task_id=task_id,

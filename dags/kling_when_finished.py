@@ -28,6 +28,13 @@ finished = Asset(
     ],
 )
 
+
+def told_to_another(event: Any, dag_run: Any) -> bool:
+    """Whether Airflow made another run of this DAG of the event."""
+    runs = [run.run_id for run in event.created_dagruns if run.dag_id == dag_run.dag_id]
+    return bool(runs) and dag_run.run_id not in runs
+
+
 with DAG(
     "kling_when_finished",
     schedule=[finished],
@@ -46,15 +53,19 @@ with DAG(
     def finished_tasks(
         params: Any = None, dag_run: Any = None, triggering_asset_events: Any = None, inlet_events: Any = None
     ) -> list[dict[str, Any]]:
-        if not triggering_asset_events.get(finished):
+        if not (triggering := triggering_asset_events.get(finished)):
             return list(params["tasks"])
         # Of the events that came while Airflow held this run back (max_active_runs), it is given the first only.
-        since, until = triggering_asset_events[finished][0].timestamp, dag_run.start_date
+        since, until = min(event.timestamp for event in triggering), dag_run.start_date
         events = inlet_events[finished]
         if hasattr(events, "after"):  # Airflow 3.2+ need not read them all
             events = events.after(since.isoformat())
         held_back = [event for event in events if since <= event.timestamp <= until]
-        return [one for event in held_back for one in event.extra["payload"]["tasks"]]
+        if dag_run.clear_number:  # start_date is that of the clear: what came since is told to the runs since
+            held_back = [event for event in held_back if not told_to_another(event, dag_run)]
+        # An event that a person made by hand has no payload.
+        payloads = [(event.extra or {}).get("payload") or {} for event in held_back]
+        return [one for payload in payloads for one in payload.get("tasks", [])]
 
     @task
     def stored_here(tasks: Any) -> list[dict[str, Any]]:

@@ -31,7 +31,8 @@ _SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "local": "file"}
 def dataset_of(source: object) -> tuple[str, str] | None:
     """Name a file as OpenLineage does: namespace and name, without user, password and query.
 
-    :param source: a URL, a URI of object storage or a path.
+    :param source: a URL, a URI of object storage or a path. Only a web address has a query: elsewhere ``#`` and ``?``
+        are letters of the name.
     :returns: for example ``("s3://bucket", "key.png")``, ``("file", "/data/key.png")`` or
         ``("https://host", "/key.png")``; None for what names no file.
     """
@@ -44,12 +45,12 @@ def dataset_of(source: object) -> tuple[str, str] | None:
     except ValueError:
         return None
     scheme = _SCHEMES.get(parts.scheme, parts.scheme)
-    if scheme == "file":
-        return "file", parts.path
-    is_web = scheme in ("http", "https", "ftp")
     # Before the @: a password, or the Airflow connection that ObjectStoragePath takes there.
     where = f"{scheme}://{parts.netloc.rpartition('@')[2]}"
-    return where, (parts.path or "/") if is_web else parts.path.lstrip("/")
+    if scheme in ("http", "https", "ftp"):
+        return where, parts.path or "/"
+    name = source.partition("://")[2].partition("/")[2]
+    return ("file", f"/{name}") if scheme == "file" else (where, name.lstrip("/"))
 
 
 def sources_of(endpoint: str, request: Mapping[str, Any]) -> list[str]:

@@ -15,10 +15,14 @@ from kling_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from kling_provider.hooks.config import KlingConfig
     from kling_provider.hooks.kling import KlingHook
 
 #: Asking for a task that cannot exist proves the key on gateways that list nothing.
 _NO_SUCH_TASK = "0"
+#: Somebody looks at the form meanwhile: asked once, and waited for no longer than this to connect and to answer.
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 15.0
 
 
 def diagnose(hook: KlingHook) -> tuple[bool, str]:
@@ -30,7 +34,7 @@ def diagnose(hook: KlingHook) -> tuple[bool, str]:
     try:
         config = hook.config
         where = f"{config.gateway.name} at {config.base_url}"
-        _ask(hook)
+        _ask(_impatient(hook, config))
     except KlingTaskNotFoundError:
         return True, f"Kling answers ({where})."
     except KlingAuthError as error:
@@ -45,6 +49,16 @@ def diagnose(hook: KlingHook) -> tuple[bool, str]:
     except KlingError as error:
         return False, str(error)
     return True, f"Kling answers ({where})."
+
+
+def _impatient(hook: KlingHook, config: KlingConfig) -> KlingHook:
+    """A hook of the same key that asks once; what the given one does for others stays as it is."""
+    connect, read = config.timeout
+    other = type(hook)(hook.kling_conn_id, attempts=1)
+    timeout = (min(connect, _CONNECT_SECONDS), min(read, _READ_SECONDS))
+    other.__dict__["config"] = replace(config, timeout=timeout)
+    other._tokens = hook._tokens
+    return other
 
 
 def _ask(hook: KlingHook) -> None:
@@ -63,11 +77,8 @@ def _explain_rejection(hook: KlingHook, error: KlingAuthError) -> str:
     for region, host in config.gateway.hosts.items():
         if config.base_url not in config.gateway.hosts.values() or host == config.base_url:
             continue
-        other = type(hook)(hook.kling_conn_id, attempts=1)
-        other.__dict__["config"] = replace(config, base_url=host, region=region)
-        other._tokens = hook._tokens
         try:
-            _ask(other)
+            _ask(_impatient(hook, replace(config, base_url=host, region=region)))
         except KlingError:
             continue
         return f"The key belongs to another region: set the extra region to {region!r}."

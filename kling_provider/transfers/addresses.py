@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -14,15 +15,15 @@ from kling_provider.exceptions import KlingBadRequestError
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One hop: a checked URL and the one address to connect to.
+    """One hop: a checked URL and the addresses to connect to.
 
     :param url: as it was given.
-    :param address: the checked address; connected to without another look-up.
+    :param addresses: all of its host's, each checked; connected to without another look-up, in this order.
     :param port: port.
     """
 
     url: SplitResult
-    address: str
+    addresses: tuple[str, ...]
     port: int
 
 
@@ -49,7 +50,9 @@ def check_target(
             f"The result {shorten(url.partition('?')[0], 120)!r} is no web address ({error})."
         )
     shown = shorten(f"{parts.scheme}://{host}{parts.path}", 120)
-    if parts.scheme not in ("http", "https") or not host:
+    # What is no host's name may be another host to the proxy: `https://10.0.0.1\@example.com/`, `https://%31.0.0.1/`.
+    is_odd = _NOT_IN_A_HOST.search(parts.netloc) or ("%" in host and ":" not in host)
+    if parts.scheme not in ("http", "https") or not host or is_odd:
         raise KlingBadRequestError(f"The result {shown!r} is no web address; it is not fetched.")
     port = given_port or (443 if parts.scheme == "https" else 80)
     try:
@@ -67,9 +70,10 @@ def check_target(
             raise KlingBadRequestError(
                 f"The result {shown!r} leads to the private address {private[0]}; it is not fetched. {_WAY_OUT}"
             )
-    return Target(parts, addresses[0], port)
+    return Target(parts, tuple(dict.fromkeys(addresses)), port)
 
 
+_NOT_IN_A_HOST = re.compile(r"[\s\\]")
 _WAY_OUT = "If that host is yours, add it to the connection's extra result_hosts."
 
 #: A NAT64 gateway sends these on to the IPv4 address in their last four bytes.

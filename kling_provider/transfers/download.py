@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import urljoin
@@ -14,10 +16,11 @@ import requests
 import tenacity
 import urllib3
 
-from kling_provider.api.errors import Failure, Reaction
+from kling_provider.api.errors import Failure, Reaction, shorten
 from kling_provider.exceptions import KlingBadRequestError, KlingServerError
 from kling_provider.hooks.config import KlingConfig
 from kling_provider.transfers.addresses import Target, check_target
+from kling_provider.transfers.paced import PacedPool, PacedTlsPool, TooSlow
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +53,7 @@ class Download:
     :param config: of the connection: proxies, TLS, timeouts, allowed hosts. Its key is never sent.
     :param url: where the result lies.
     :param refresh: asks Kling for a fresh URL.
-    :param max_bytes: received in all, before it is given up.
+    :param max_bytes: what the file may hold at most.
     """
 
     config: KlingConfig
@@ -151,7 +154,8 @@ class Download:
                     raise self._too_much()
                 file.write(chunk)
         except urllib3.exceptions.HTTPError as error:
-            raise _Interrupted(f"the transfer was cut off: {type(error).__name__}")
+            slow = [reason for reason in error.args if isinstance(reason, TooSlow)]
+            raise _Interrupted(f"the transfer was cut off: {slow[0] if slow else type(error).__name__}")
         if total is not None and file.tell() != total:
             raise _Interrupted(f"{file.tell()} of {total} bytes came")
 
@@ -170,7 +174,13 @@ class Download:
             if response.status not in (301, 302, 303, 307, 308) or not location:
                 return response
             response.close()
-            url = urljoin(url, location)
+            try:
+                url = urljoin(url, location)
+            except ValueError as error:
+                raise KlingBadRequestError(
+                    f"The result redirects to {shorten(location.partition('?')[0], 120)!r}, which is no web address "
+                    f"({error}); it is not fetched."
+                )
         raise KlingBadRequestError(
             f"The result redirects more than {MAX_REDIRECTS} times; it is not fetched."
         )
@@ -181,8 +191,7 @@ class Download:
             headers["Range"] = f"bytes={offset}-"
             if self._etag:
                 headers["If-Range"] = self._etag
-        proxy = None if self.config.is_loopback else self.config.proxy_for(url)
-        if proxy:  # the proxy resolves names, so their addresses are its to guard
+        if proxy := self._proxy_for(url):  # the proxy resolves names, so their addresses are its to guard
             check_target(url, allowed_hosts=self.config.result_hosts, resolve=_as_written)
             manager = urllib3.ProxyManager(
                 proxy,
@@ -190,26 +199,43 @@ class Download:
                 timeout=self._timeout(),
                 **self._tls(),
             )
+            manager.pool_classes_by_scheme = {"http": PacedPool, "https": PacedTlsPool}
             return manager.request(
                 "GET", url, headers=headers, preload_content=False, redirect=False, retries=False
             )
         target = check_target(
             url, allowed_hosts=self.config.result_hosts, allow_loopback=self.config.is_loopback
         )
-        pool = self._pool(target)
         path = (target.url.path or "/") + (f"?{target.url.query}" if target.url.query else "")
         headers["Host"] = target.url.netloc.rpartition("@")[2]
-        return pool.urlopen(
+        *others, last = target.addresses
+        for address in others:
+            with suppress(urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError):
+                return self._ask(target, address, path, headers)
+        return self._ask(target, last, path, headers)
+
+    def _proxy_for(self, url: str) -> str | None:
+        if self.config.is_loopback:
+            return None
+        try:
+            return self.config.proxy_for(url)
+        except ValueError:  # it cannot be read; the check of the target says so
+            return None
+
+    def _ask(
+        self, target: Target, address: str, path: str, headers: dict[str, str]
+    ) -> urllib3.BaseHTTPResponse:
+        return self._pool(target, address).urlopen(
             "GET", path, headers=headers, preload_content=False, redirect=False, retries=False
         )
 
-    def _pool(self, target: Target) -> urllib3.HTTPConnectionPool:
-        """Connect to the checked address, but ask for and verify the certificate of the name."""
+    def _pool(self, target: Target, address: str) -> urllib3.HTTPConnectionPool:
+        """Connect to a checked address, but ask for and verify the certificate of the name."""
         if target.url.scheme == "http":
-            return urllib3.HTTPConnectionPool(target.address, target.port, timeout=self._timeout())
+            return PacedPool(address, target.port, timeout=self._timeout())
         host = target.url.hostname
-        return urllib3.HTTPSConnectionPool(
-            target.address,
+        return PacedTlsPool(
+            address,
             target.port,
             timeout=self._timeout(),
             server_hostname=host,
@@ -241,13 +267,18 @@ def _start_over(file: BinaryIO) -> None:
 
 
 def _as_written(host: str, port: int) -> list[str]:
-    """The address of a host that is written as one; a name counts as public."""
-    if host == "localhost":
+    """The address of a host that is written as one, in whatever way; a name counts as public.
+
+    A proxy that is asked for 2852039166 or 127.1 connects to the address that is meant by it.
+    """
+    host = host.encode("idna").decode().removesuffix(".")  # also full-width digits, and other full stops
+    if host == "localhost" or host.endswith(".localhost"):
         return ["127.0.0.1"]
-    try:
+    with suppress(ValueError):
         return [str(ipaddress.ip_address(host.partition("%")[0]))]
-    except ValueError:
-        return [_SOME_PUBLIC_ADDRESS]
+    with suppress(OSError):
+        return [socket.inet_ntoa(socket.inet_aton(host))]
+    return [_SOME_PUBLIC_ADDRESS]
 
 
 def _content_range(value: str) -> tuple[int | None, int | None]:

@@ -28,6 +28,7 @@ from airflow.providers.common.compat.sdk import (
 
 from kling_provider.api.endpoints import endpoint_for
 from kling_provider.api.errors import shorten, show
+from kling_provider.api.identity import is_derived
 from kling_provider.api.messages import read_json
 from kling_provider.api.tasks import FAILED, KlingFile, KlingTask
 from kling_provider.exceptions import (
@@ -40,7 +41,7 @@ from kling_provider.exceptions import (
 )
 from kling_provider.links.kling import KlingConsoleLink, KlingVideoLink, is_web_address
 from kling_provider.operators.guards import WaitsForUpstream
-from kling_provider.transfers.containers import MediaType, NotMedia, recognise
+from kling_provider.transfers.containers import MediaType, NotMedia, by_first_bytes, recognise
 from kling_provider.transfers.destinations import storage_path
 from kling_provider.transfers.naming import fields_of, is_named, may_differ
 from kling_provider.transfers.upstream import model_upstream
@@ -52,6 +53,8 @@ MAX_BYTES = 4 * 1024**3
 ATOMIC_PROTOCOLS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"})
 #: A part of another machine, whose lock cannot be seen, is left behind if nobody wrote to it for so many seconds.
 ABANDONED_AFTER_SECONDS = 86400.0
+#: The host says that there is no file. Its other refusals (400, 401, 403) may be those of a filter on the way.
+GONE = frozenset({404, 410})
 _FILE_NAME = re.compile(r"[^A-Za-z0-9_.=-]+")
 _PART_PREFIX = ".kling-"
 _HOST = _FILE_NAME.sub("_", socket.gethostname())[:64]
@@ -236,33 +239,61 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
                 download.anew_into(file)
                 return recognise(file)
         except NotMedia as error:
-            self._refuse_what_is_deleted(task, f"What was fetched {error}")
+            if not _is_cut_off(file):
+                self._refuse_what_is_deleted(task, f"What was fetched {error}")
             raise KlingUnreadableResponseError(
                 f"What was fetched for task {task.name} of {task.endpoint} {error}, from a fresh URL too. Nothing was "
-                "stored; the video may still be at Kling, and a retry asks for it again.",
+                "stored; the video may still be at Kling, and a retry asks for it again."
+                + self._hint_at_its_age(task),
                 endpoint=task.endpoint,
                 task_id=task.task_id,
             )
         except KlingTaskNotFoundError:
             self._refuse_what_is_deleted(task, "Kling does not know the task any more")
             raise
-        except KlingServerError as error:
-            if error.http_status in EXPIRED:
-                self._refuse_what_is_deleted(task, f"A fresh URL is answered with HTTP {error.http_status}")
+        except KlingUnreadableResponseError:  # Kling was asked for a fresh URL, and something else answered
             raise
+        except KlingServerError as error:
+            if error.http_status in GONE:
+                self._refuse_what_is_deleted(task, f"A fresh URL is answered with HTTP {error.http_status}")
+            if error.http_status not in EXPIRED:
+                raise
+            raise KlingServerError(
+                f"{error}{self._hint_at_its_age(task)}",
+                failure=error.failure,
+                endpoint=task.endpoint,
+                task_id=task.task_id,
+            )
 
     def _refuse_what_is_deleted(self, task: KlingTask, why: str) -> None:
-        """Fail for good where a file cannot be had, and is older than what Kling keeps."""
-        days = self.hook.config.gateway.result_ttl_days
-        if task.updated_at is None or datetime.now(UTC) - task.updated_at < timedelta(days=days):
+        """Fail for good where a file is not there, and is older than what Kling keeps."""
+        if (age := self._too_old(task)) is None:
             return
         raise KlingBadRequestError(
-            f"{why}. Task {task.name} of {task.endpoint} was over on {task.updated_at:%Y-%m-%d %H:%M} UTC, and this "
-            f"gateway keeps results for {days:g} days: its files are deleted, and no retry can fetch them. It was "
-            "paid. If it is still wanted, set on_clear='resubmit' at the submit and clear that: it makes a new one, "
-            "which is paid.",
+            f"{why}. {age}: its files are deleted, and no retry can fetch them. It was paid. If it is still wanted, "
+            f"{_way_to_a_new_one(task)}",
             endpoint=task.endpoint,
             task_id=task.task_id,
+        )
+
+    def _hint_at_its_age(self, task: KlingTask) -> str:
+        """What to think of a file that may be there, and is older than what Kling keeps."""
+        if (age := self._too_old(task)) is None:
+            return ""
+        return (
+            f" {age}, so its files are probably deleted, or will be soon. If retries do not help, see that nothing "
+            "between this machine and the file's host (a proxy, a filter) answers in its place. If the video is "
+            f"still wanted then, {_way_to_a_new_one(task)}"
+        )
+
+    def _too_old(self, task: KlingTask) -> str | None:
+        """Say since when a task is over, if that is longer than Kling keeps results."""
+        days = self.hook.config.gateway.result_ttl_days
+        if task.updated_at is None or datetime.now(UTC) - task.updated_at < timedelta(days=days):
+            return None
+        return (
+            f"Task {task.name} of {task.endpoint} was over on {task.updated_at:%Y-%m-%d %H:%M} UTC, and this gateway "
+            f"keeps results for {days:g} days"
         )
 
     def _download(self, task: KlingTask, index: int, item: KlingFile) -> Any:
@@ -469,6 +500,30 @@ class KlingToObjectStorageOperator(WaitsForUpstream, HandsOn, BaseOperator):
             outputs=[entry["uri"] for entry in self._manifest],
             facts=self._facts(self._stored_task),
         )
+
+
+def _way_to_a_new_one(task: KlingTask) -> str:
+    own = task.external_task_id
+    if own and not is_derived(own):  # on_clear changes derived ids only
+        return (
+            f"choose another external_task_id than {own!r} and set on_clear='resubmit' at the submit, and clear that: "
+            "it makes a new one, which is paid."
+        )
+    return (
+        "set on_clear='resubmit' at the submit (and choose another external_task_id, where it has one of its own), and "
+        "clear that: it makes a new one, which is paid."
+    )
+
+
+def _is_cut_off(file: BinaryIO) -> bool:
+    """Whether what was fetched is the beginning of a medium, or nothing: the rest may be there."""
+    file.seek(0)
+    head = file.read(16)
+    try:
+        by_first_bytes(head)
+    except NotMedia:
+        return not head
+    return True
 
 
 def _entry(

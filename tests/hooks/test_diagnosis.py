@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 
 from kling_provider.api.gateways import GATEWAYS
 from kling_provider.hooks import config as config_module
+from kling_provider.hooks import diagnosis
 from kling_provider.hooks.kling import KlingHook
 from kling_provider.simulator.server import SimulatorServer
 from tests.hooks.talking import Listener, free_port
@@ -101,6 +103,34 @@ def test_a_host_that_does_not_answer(connect, open_hook):
     works, text = open_hook().test_connection()
     assert not works
     assert f"official at {url} does not answer; check host, proxy and TLS" in text
+
+
+@pytest.mark.parametrize("gateway", ["official", "dmxapi"])
+def test_a_host_that_keeps_silent_is_asked_once_and_not_for_long(connect, open_hook, monkeypatch, gateway):
+    monkeypatch.setattr(diagnosis, "_READ_SECONDS", 0.3)
+    began = time.monotonic()
+    with Listener() as silent:
+        connect(silent.url, "key", gateway=gateway, timeout=30)
+        works, text = open_hook(attempts=4).test_connection()
+        assert not works
+        assert "does not answer" in text
+        assert len(silent.heard) == 1
+    assert time.monotonic() - began < 10
+
+
+def test_what_a_test_may_take_is_nobody_else_s(official):
+    hook = KlingHook(attempts=3)
+    assert hook.test_connection()[0]
+    assert (hook.config.timeout, hook.attempts) == ((10, 60), 3)
+
+
+def test_a_connection_that_waits_for_less_is_not_waited_for_longer(official, connect, monkeypatch):
+    connect(official.url, official.api_key, timeout=[2, 3])
+    hook = KlingHook()
+    assert diagnosis._impatient(hook, hook.config).config.timeout == (2, 3)
+    connect(official.url, official.api_key, timeout=[60, 300])
+    hook = KlingHook()
+    assert diagnosis._impatient(hook, hook.config).config.timeout == (10, 15)
 
 
 @pytest.mark.parametrize("status", [200, 404, 502])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,7 +33,8 @@ class FileHost:
 
     A script is a dict: ``status``, ``headers``, ``body``; ``cut`` (bytes of the body before the connection is
     closed); ``length`` (what Content-Length says); ``ranges`` False (the Range header is ignored); ``etag``;
-    ``chunked``; ``before`` (called when half of the body is out).
+    ``chunked``; ``before`` (called when half of the body is out); ``send`` (writes the body), ``before_headers``
+    (writes a header before the others); ``late`` (seconds before it answers).
     """
 
     def __init__(self, content: bytes = b"", *, ranges: bool = True, etag: str | None = ETAG):
@@ -81,7 +83,11 @@ class FileHost:
             extra.setdefault("Content-Range", f"bytes {begin}-{whole - 1}/{whole}")
         if etag:
             extra.setdefault("ETag", etag)
+        time.sleep(how.get("late", 0))
         to.send_response(status)
+        if "before_headers" in how:
+            to.flush_headers()
+            how["before_headers"](to.wfile, b"X-Note: " + b"x" * 4000 + b"\r\n")
         for name, value in extra.items():
             to.send_header(name, value)
         chunked = how.get("chunked", False)
@@ -99,4 +105,4 @@ class FileHost:
             body = body[len(body) // 2 :]
         if chunked:
             body = b"%x\r\n%b\r\n" % (len(body), body) + (b"" if "cut" in how else b"0\r\n\r\n")
-        to.wfile.write(body)
+        how.get("send", lambda wfile, rest: wfile.write(rest))(to.wfile, body)

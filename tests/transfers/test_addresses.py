@@ -46,8 +46,15 @@ def to(*addresses: str):
 def test_https_to_a_public_address_is_fetched_from_that_address(address):
     resolve = to(address)
     target = check_target("https://cdn.example.com/a.mp4?x=1", resolve=resolve)
-    assert (target.address, target.port, target.url.hostname) == (address, 443, "cdn.example.com")
+    assert (target.addresses, target.port, target.url.hostname) == ((address,), 443, "cdn.example.com")
     assert resolve.asked == [("cdn.example.com", 443)]
+
+
+def test_every_address_of_a_name_may_be_tried_in_its_order():
+    resolve = to("2606:2800:220:1::1", PUBLIC, PUBLIC)
+    target = check_target("https://cdn.example.com/a.mp4", resolve=resolve)
+    assert target.addresses == ("2606:2800:220:1::1", PUBLIC)
+    assert len(resolve.asked) == 1
 
 
 def test_the_port_of_the_url_counts():
@@ -99,6 +106,9 @@ def test_plain_http_is_refused():
         "https://",
         "gopher://h/",
         "https:///a",
+        r"https://169.254.169.254\@cdn.example.com/a",
+        "https://169.254.169.254 cdn.example.com/a",
+        "https://%31%36%39.254.169.254/a",
     ],
 )
 def test_what_is_no_web_address_is_refused_without_asking_for_its_name(url):
@@ -125,7 +135,7 @@ def test_an_address_that_cannot_be_read_is_refused(url):
     ],
 )
 def test_a_private_host_of_the_connection_is_allowed(url, allowed):
-    assert check_target(url, allowed_hosts=allowed, resolve=to("10.0.0.1")).address == "10.0.0.1"
+    assert check_target(url, allowed_hosts=allowed, resolve=to("10.0.0.1")).addresses == ("10.0.0.1",)
 
 
 @pytest.mark.parametrize("allowed", [["minio.internal:9001"], ["internal"], ["x.minio.internal"], []])
@@ -136,9 +146,8 @@ def test_another_host_or_port_is_not_allowed_by_that(allowed):
 
 def test_loopback_is_allowed_only_where_the_api_itself_is_there():
     for address in ("127.0.0.1", "::1"):
-        assert (
-            check_target("http://localhost:1/a", allow_loopback=True, resolve=to(address)).address == address
-        )
+        target = check_target("http://localhost:1/a", allow_loopback=True, resolve=to(address))
+        assert target.addresses == (address,)
         with pytest.raises(KlingBadRequestError):
             check_target("http://localhost:1/a", resolve=to(address))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 
 from kling_provider.exceptions import KlingBadRequestError, KlingServerError
 from kling_provider.hooks.config import KlingConfig, read_connection
-from kling_provider.transfers import addresses, download
+from kling_provider.transfers import addresses, download, paced
 from kling_provider.transfers.download import Download
 from tests.hooks.talking import Listener, Proxy, free_port
+from tests.test_security import PRIVATE_PLACES
 from tests.transfers.serving import ETAG, video
 
 KEY = "sk-never-to-be-sent"
@@ -168,6 +170,68 @@ def test_a_host_that_never_answers_is_given_up(monkeypatch):
     assert len(silent.heard) == 2
 
 
+def drip(count: int, pause: float) -> Callable[[Any, bytes], None]:
+    """Send a little at a time, so that no single wait is long."""
+
+    def send(wfile: Any, body: bytes) -> None:
+        for begin in range(0, len(body), count):
+            wfile.write(body[begin : begin + count])
+            wfile.flush()
+            time.sleep(pause)
+
+    return send
+
+
+@pytest.mark.parametrize("how", [{}, {"length": None}, {"chunked": True}])
+def test_a_host_that_sends_next_to_nothing_is_given_up(host, monkeypatch, how):
+    """The read timeout begins anew with each byte: a worker would be held for days."""
+    monkeypatch.setattr(download, "ATTEMPTS", 2)
+    monkeypatch.setattr(paced, "PACE_SECONDS", 0.3)
+    host.script = [{"send": drip(1, 0.05), **how}] * 2
+    began = time.monotonic()
+    with pytest.raises(KlingServerError, match=r"cut off: \d+ bytes came in 0 s"):
+        fetch(f"{host.url}/a")
+    assert len(host.paths) == 2
+    assert time.monotonic() - began < 5
+
+
+def test_headers_that_trickle_in_are_given_up_too(host, monkeypatch):
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    monkeypatch.setattr(paced, "PACE_SECONDS", 0.3)
+    host.script = [{"before_headers": drip(1, 0.05)}]
+    with pytest.raises(KlingServerError, match="bytes came in"):
+        fetch(f"{host.url}/a")
+
+
+def test_a_host_that_is_slow_but_goes_on_is_waited_for(host, monkeypatch):
+    monkeypatch.setattr(paced, "PACE_SECONDS", 0.1)
+    host.script = [{"send": drip(256, 0.04)}]
+    assert fetch(f"{host.url}/a") == host.content
+    assert len(host.paths) == 1
+
+
+def test_a_host_that_begins_late_is_not_called_slow(host, monkeypatch):
+    monkeypatch.setattr(paced, "PACE_SECONDS", 0.2)
+    monkeypatch.setattr(paced, "SLOWEST_BYTES_PER_SECOND", 10**6)
+    host.script = [{"late": 0.4}]
+    assert fetch(f"{host.url}/a") == host.content
+    assert len(host.paths) == 1
+
+
+def test_time_that_the_disk_takes_is_not_held_against_the_host(host, monkeypatch):
+    class SlowDisk(io.BytesIO):
+        def write(self, content: Any) -> int:
+            time.sleep(0.1)
+            return super().write(content)
+
+    monkeypatch.setattr(paced, "PACE_SECONDS", 0.05)
+    monkeypatch.setattr(paced, "SLOWEST_BYTES_PER_SECOND", 10**6)
+    monkeypatch.setattr(download, "CHUNK_BYTES", 1024)
+    file = SlowDisk()
+    assert Download(config(), f"{host.url}/a", no_refresh, 10**9).into(file) == len(host.content)
+    assert len(host.paths) == 1
+
+
 # --- fresh URLs ---------------------------------------------------------------------------------------
 
 
@@ -267,6 +331,14 @@ def test_a_redirect_to_a_private_place_is_refused(host, location):
     assert len(host.paths) == 1
 
 
+def test_a_redirect_to_no_address_is_refused(host):
+    host.script = [{"status": 302, "headers": {"Location": "https://[::1?signature=secret"}}]
+    with pytest.raises(KlingBadRequestError, match=r"redirects to 'https://.*no web address") as caught:
+        fetch(f"{host.url}/a")
+    assert "secret" not in str(caught.value)
+    assert len(host.paths) == 1
+
+
 def test_every_hop_is_resolved_and_checked(host, monkeypatch):
     checked: list[str] = []
     real = download.check_target
@@ -294,6 +366,46 @@ def test_the_checked_address_is_the_one_connected_to(host, monkeypatch):
     assert answers == [["10.0.0.1"]]
 
 
+def test_an_address_that_does_not_answer_is_followed_by_the_next(host, monkeypatch):
+    """As requests and aiohttp do; most often the first is IPv6, and this machine has no way there."""
+    asked: list[str] = []
+
+    def resolve(name: str, port: int) -> list[str]:
+        asked.append(name)
+        return ["127.0.0.3", "127.0.0.2", "127.0.0.1"]  # the host listens on the last one only
+
+    monkeypatch.setattr(addresses, "_resolve", resolve)
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    port = host.url.rpartition(":")[2]
+    assert fetch(f"http://cdn.example.com:{port}/a") == host.content
+    assert asked == ["cdn.example.com"]
+    assert len(host.paths) == 1
+
+
+def test_every_address_is_checked_before_any_is_used(host, monkeypatch):
+    monkeypatch.setattr(addresses, "_resolve", lambda *_: ["127.0.0.1", "10.0.0.1"])
+    port = host.url.rpartition(":")[2]
+    with pytest.raises(KlingBadRequestError, match="is not fetched"):
+        fetch(f"http://cdn.example.com:{port}/a")
+    assert host.paths == []
+
+
+def test_what_one_address_answers_is_not_asked_of_another(host, monkeypatch):
+    monkeypatch.setattr(addresses, "_resolve", lambda *_: ["127.0.0.1", "127.0.0.2"])
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    host.script = [{"status": 503}]
+    with pytest.raises(KlingServerError, match="HTTP 503"):
+        fetch(f"http://cdn.example.com:{host.url.rpartition(':')[2]}/a")
+    assert len(host.paths) == 1
+
+
+def test_a_host_none_of_whose_addresses_answers_is_given_up(monkeypatch):
+    monkeypatch.setattr(addresses, "_resolve", lambda *_: ["127.0.0.1", "127.0.0.2"])
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    with pytest.raises(KlingServerError, match=r"(?i)refused"):
+        fetch(f"http://cdn.example.com:{free_port()}/a")
+
+
 # --- what the connection allows ----------------------------------------------------------------------
 
 
@@ -318,12 +430,44 @@ def test_a_proxy_of_the_connection_is_used_and_gets_its_own_credentials(host, pr
 
 
 @pytest.mark.parametrize(
-    "url", ["http://cdn.example.com/a", "https://169.254.169.254/", "https://localhost/", "https://[::1]/"]
+    "url",
+    [
+        "http://cdn.example.com/a",
+        "https://localhost/",
+        "https://localhost./",
+        "https://x.localhost/",
+        "https://[::1]/",
+        "https://127.1/",
+        "https://\N{FULLWIDTH DIGIT ONE}27.0.0.1/",
+        "https://127\N{IDEOGRAPHIC FULL STOP}0.0.1/",
+        "https://169.254.169.254./",
+        "https://2852039166./",
+        r"https://169.254.169.254\@cdn.example.com/",
+        *PRIVATE_PLACES,
+    ],
 )
 def test_a_proxy_is_no_way_around_the_check_of_an_address(proxy: Proxy, url):
     with pytest.raises(KlingBadRequestError, match="not fetched"):
         fetch(url, conn=config("https://api.example.com", proxy=proxy.url))
     assert proxy.forwarded == []
+
+
+def test_a_name_is_left_to_the_proxy(proxy: Proxy, monkeypatch):
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    for host in (
+        "cdn.example.com",
+        "8.8.8.8",
+        "xn--bcher-kva.example",
+        "b\N{LATIN SMALL LETTER U WITH DIAERESIS}ch.example",
+    ):
+        with pytest.raises(KlingServerError, match="Tunnel connection failed"):
+            fetch(f"https://{host}/a", conn=config("https://api.example.com", proxy=proxy.url))
+
+
+@pytest.mark.parametrize("url", ["https://[::1/a", "https://cdn.example.com:x/a"])
+def test_an_address_that_cannot_be_read_is_told_behind_a_proxy_too(proxy: Proxy, url):
+    with pytest.raises(KlingBadRequestError, match="no web address"):
+        fetch(url, conn=config("https://api.example.com", proxy=proxy.url))
 
 
 def test_an_api_on_loopback_needs_no_proxy_for_its_results(host, proxy: Proxy):

@@ -391,24 +391,100 @@ def test_a_url_that_answers_something_else_is_asked_for_again(official, host, tm
     assert len(official.seen("POST")) == 1
 
 
+def at(
+    host: FileHost, task: dict[str, Any], monkeypatch: pytest.MonkeyPatch, *, is_asked: bool = False
+) -> dict[str, Any]:
+    """The task with its video at ``host``, also when Kling is asked for a fresh address."""
+    url = f"{host.url}/a.mp4"
+    moved = {**task, "videos": [{**entry, "url": url} for entry in task["videos"]]}
+    if not is_asked:
+        monkeypatch.setattr(KlingHook, "get_task", lambda *_, **__: KlingTask.from_dict(moved))
+    return moved
+
+
 def long_ago(task: dict[str, Any], days: float = 31) -> dict[str, Any]:
     """The task as if it had been over since so many days."""
     return {**task, "updated_at": (datetime.now(UTC) - timedelta(days=days)).isoformat()}
 
 
-def test_a_result_that_kling_has_deleted_fails_for_good(kling_simulator, kling_connection, tmp_path):
-    kling_simulator.set(task_seconds=0, result_ttl=0)
-    task = KlingHook().get_task(submitted().task_id).to_dict()
-    with pytest.raises(KlingServerError, match="may still be at Kling; a retry asks for it again"):
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_result_that_kling_has_deleted_fails_for_good(official, host, tmp_path, monkeypatch, status):
+    task = at(host, finished(official), monkeypatch)
+    host.script = [{"status": status}] * 99
+    with pytest.raises(KlingServerError, match="may still be at Kling; a retry asks for it again") as caught:
         store(long_ago(task, days=29), tmp_path)
+    assert "deleted" not in str(caught.value)
     with pytest.raises(
-        KlingBadRequestError, match="keeps results for 30 days: its files are deleted"
+        KlingBadRequestError, match=f"HTTP {status}.*keeps results for 30 days: its files are deleted"
     ) as caught:
         store(long_ago(task), tmp_path)
     assert "It was paid" in str(caught.value)
-    assert "on_clear='resubmit' at the submit" in str(caught.value)
+    assert "set on_clear='resubmit' at the submit" in str(caught.value)
     assert caught.value.task_id == task["task_id"]
     assert files(tmp_path) == []
+    assert len(official.seen("POST")) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_refusal_is_no_proof_that_a_result_is_deleted(official, host, tmp_path, monkeypatch, status):
+    """A filter on the way out may answer so, for a file that is there."""
+    task = at(host, finished(official), monkeypatch)
+    host.script = [{"status": status}] * 99
+    with pytest.raises(KlingServerError, match=f"HTTP {status}.*keeps results for 30 days") as caught:
+        store(long_ago(task), tmp_path)
+    assert not isinstance(caught.value, KlingBadRequestError)
+    assert (caught.value.http_status, caught.value.task_id) == (status, task["task_id"])
+    assert "probably deleted" in str(caught.value)
+    assert "a filter" in str(caught.value)
+    assert "set on_clear='resubmit' at the submit" in str(caught.value)
+    host.script.clear()
+    assert len(store(long_ago(task), tmp_path)) == 1
+
+
+@pytest.mark.parametrize("rest", [video()[:200], picture()[:20], b""])
+def test_a_file_that_is_cut_off_is_not_deleted(official, tmp_path, rest):
+    task = finished(official)
+    official.video_bytes = rest
+    with pytest.raises(KlingUnreadableResponseError, match=r"a retry asks for it again\. Task .* 30 days"):
+        store(long_ago(task), tmp_path)
+
+
+def test_a_page_in_place_of_kling_s_answer_says_nothing_about_the_file(official, host, tmp_path, monkeypatch):
+    task = at(host, finished(official), monkeypatch, is_asked=True)
+    host.script = [{"status": 403}]
+    official.fail_next("GET", "/v1", "html", status=404, count=99)
+    with pytest.raises(KlingServerError) as caught:
+        store(long_ago(task), tmp_path)
+    assert "deleted" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("external_id", "way"),
+    [
+        (
+            None,
+            "set on_clear='resubmit' at the submit (and choose another external_task_id, where it has one",
+        ),
+        ("af1-abcdef-abcdefghijklmnop-abcdefghijkl", "set on_clear='resubmit' at the submit"),
+        ("order-4711", "choose another external_task_id than 'order-4711' and set on_clear='resubmit' at"),
+    ],
+)
+def test_the_way_to_a_new_one_leads_there(official, tmp_path, external_id, way):
+    """A submit with an external_task_id of its own finds the old task again, whatever on_clear says."""
+    task = finished(official) | {"external_task_id": external_id}
+    for answer in (b"<html>", video()[:200]):
+        official.video_bytes = answer
+        with pytest.raises((KlingBadRequestError, KlingServerError)) as caught:
+            store(long_ago(task), tmp_path)
+        assert way in str(caught.value)
+
+
+def test_a_gateway_that_keeps_results_for_a_day_says_so(kling_simulator, monkeypatch, tmp_path):
+    monkeypatch.setenv("AIRFLOW_CONN_KLING_DEFAULT", kling_simulator.connection_json("dmxapi"))
+    kling_simulator.set(task_seconds=0, result_ttl=0)
+    task = KlingHook().get_task(submitted().task_id).to_dict()
+    with pytest.raises(KlingServerError, match=r"HTTP 403.*keeps results for 1 days, so .* probably deleted"):
+        store(long_ago(task, days=2), tmp_path)
     assert len(kling_simulator.charges) == 1
 
 

@@ -486,7 +486,7 @@ def test_the_next_look_comes_after_the_interval(
 def told_at(seconds: float, *task_ids: str) -> Any:
     facts = [{"task_id": task_id, "endpoint": "text2video"} for task_id in task_ids]
     at = datetime.fromtimestamp(NOW + seconds, UTC)
-    return SimpleNamespace(timestamp=at, extra={"payload": {"tasks": facts}})
+    return SimpleNamespace(timestamp=at, extra={"payload": {"tasks": facts}}, created_dagruns=[])
 
 
 class EventsOf:
@@ -512,13 +512,60 @@ def test_the_example_takes_the_events_that_came_while_its_run_was_held_back() ->
     found = called(
         "finished_tasks",
         params={"tasks": []},
-        dag_run=SimpleNamespace(start_date=datetime.fromtimestamp(NOW + 200, UTC)),
+        dag_run=run_of(200),
         triggering_asset_events=EventsOf(asset, events[1:2]),
         inlet_events=EventsOf(asset, events),
     )
     assert ids(found) == ["a", "b", "c"]
     by_hand = {"params": {"tasks": [{"task_id": "x"}]}, "triggering_asset_events": EventsOf(asset, [])}
     assert ids(called("finished_tasks", **by_hand)) == ["x"]
+
+
+def run_of(start: float, clear_number: int = 0) -> Any:
+    return SimpleNamespace(
+        dag_id="kling_when_finished",
+        run_id="first",
+        start_date=datetime.fromtimestamp(NOW + start, UTC),
+        clear_number=clear_number,
+    )
+
+
+def started(event: Any, run_id: str, dag_id: str = "kling_when_finished") -> Any:
+    event.created_dagruns.append(SimpleNamespace(dag_id=dag_id, run_id=run_id))
+    return event
+
+
+def test_a_run_of_the_example_that_is_cleared_leaves_to_later_runs_what_they_were_told() -> None:
+    """Airflow gives it a new start_date: by that, it would store again whatever has finished since."""
+    asset = load("kling_when_finished").task_dict["finished_tasks"].inlets[0]
+    own = started(started(told_at(60, "a"), "first"), "elsewhere", "another_dag")
+    later = [started(told_at(90, "b"), "second"), started(told_at(DAY, "c"), "second")]
+    waits = started(
+        told_at(2 * DAY, "d"), "elsewhere", "another_dag"
+    )  # started no run here: it was held back
+    found = called(
+        "finished_tasks",
+        params={"tasks": []},
+        dag_run=run_of(30 * DAY, clear_number=1),
+        triggering_asset_events=EventsOf(asset, [own]),
+        inlet_events=EventsOf(asset, [own, *later, waits]),
+    )
+    assert ids(found) == ["a", "d"]
+
+
+@pytest.mark.parametrize("extra", [{}, None, {"from_rest_api": True}, {"payload": None}, {"payload": {}}])
+def test_an_event_made_by_hand_tells_the_example_of_no_task(extra: dict[str, Any] | None) -> None:
+    asset = load("kling_when_finished").task_dict["finished_tasks"].inlets[0]
+    by_hand = told_at(0)
+    by_hand.extra = extra
+    found = called(
+        "finished_tasks",
+        params={"tasks": []},
+        dag_run=run_of(200),
+        triggering_asset_events=EventsOf(asset, [by_hand]),
+        inlet_events=EventsOf(asset, [by_hand, told_at(60, "a")]),
+    )
+    assert ids(found) == ["a"]
 
 
 def test_the_example_gives_more_tasks_than_airflow_maps_runs_of_their_own() -> None:

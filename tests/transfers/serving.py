@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,7 +33,7 @@ class FileHost:
     A script is a dict: ``status``, ``headers``, ``body``; ``cut`` (bytes of the body before the connection is
     closed); ``length`` (what Content-Length says); ``ranges`` False (the Range header is ignored); ``etag``;
     ``chunked``; ``before`` (called when half of the body is out); ``send`` (writes the body), ``before_headers``
-    (writes a header before the others); ``late`` (seconds before it answers).
+    (writes a header before the others).
     """
 
     def __init__(self, content: bytes = b"", *, ranges: bool = True, etag: str | None = ETAG):
@@ -83,7 +82,6 @@ class FileHost:
             extra.setdefault("Content-Range", f"bytes {begin}-{whole - 1}/{whole}")
         if etag:
             extra.setdefault("ETag", etag)
-        time.sleep(how.get("late", 0))
         to.send_response(status)
         if "before_headers" in how:
             to.flush_headers()

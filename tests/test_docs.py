@@ -227,10 +227,10 @@ def test_the_nightly_recipe_makes_what_is_new_only(
     exec(compile(recipe, "block", "exec"), names)
     pictures = names["pictures"].function
     (tmp_path / "pictures").mkdir()
-    for name in ("boat.jpg", "car.png", "notes.txt"):
+    for name in ("a--boat.jpg", "car.png", "notes.txt", "{odd}.png"):
         (tmp_path / "pictures" / name).touch()
     first, second = pictures()
-    assert [Path(row["image"]).name for row in (first, second)] == ["boat.jpg", "car.png"]
+    assert [Path(row["image"]).name for row in (first, second)] == ["a--boat.jpg", "car.png"]
     made = KlingHook().submit("text2video", {"prompt": "x"}, external_task_id="boat")
     KlingToObjectStorageOperator(
         task_id="store",

@@ -12,6 +12,7 @@ from typing import Any
 
 from kling_provider.api.endpoints import ENDPOINTS, Dialect, Endpoint
 from kling_provider.api.errors import InvalidRequest, show
+from kling_provider.api.messages import read_json
 
 #: Classic endpoint -> path of the new dialect that does the same.
 NEW_PATHS: Mapping[str, str] = {
@@ -57,8 +58,10 @@ def with_external_id(dialect: Dialect, fields: Mapping[str, Any], external_id: s
     :param external_id: None takes out the one that is in it.
     """
     if dialect == "new":
-        options = fields.get("options")
-        changed = with_external_id("classic", options if isinstance(options, Mapping) else {}, external_id)
+        options = read_json(fields.get("options") or {})
+        if not isinstance(options, Mapping):
+            return dict(fields)
+        changed = with_external_id("classic", options, external_id)
         rest = {name: value for name, value in fields.items() if name != "options"}
         return {**rest, "options": changed} if changed else rest
     rest = {name: value for name, value in fields.items() if name != "external_task_id"}

@@ -156,8 +156,9 @@ class Intent:
 
     @property
     def sent_at(self) -> float | None:
-        """Epoch seconds of its last POST."""
-        return self._record.get("sent_at") or self.posted_at
+        """Epoch seconds of its last POST, unless what came of that is known."""
+        is_known = self.task_id is not None or self._record.get("refused")
+        return None if is_known else self._record.get("sent_at") or self.posted_at
 
     @property
     def earlier_answer(self) -> KlingTask | None:
@@ -261,8 +262,12 @@ class Intent:
                 raise
             log.warning("Airflow's task state did not take the intent to submit: %s", error)
 
-    def after_post(self, outcome: Outcome) -> None:
-        """Write down what came of it: the id, nothing if Kling took nothing, or leave the intent standing."""
+    def after_post(self, outcome: Outcome, *, is_alone: bool = True) -> None:
+        """Write down what came of it: the id, nothing if Kling took nothing, or leave the intent standing.
+
+        :param outcome: of the submit.
+        :param is_alone: whether no other POST of its id may have been booked.
+        """
         if self._store is None:
             return
         try:
@@ -277,7 +282,7 @@ class Intent:
                 self._write(task.external_task_id, posted_at=self.posted_at, **found)
             elif isinstance(outcome, Refused) and not self._prepared.can_look_up:
                 self.forget()
-            elif isinstance(outcome, Refused) and self._has_posted:
+            elif isinstance(outcome, Refused) and self._has_posted and is_alone:
                 self._note(refused=True)
             elif isinstance(outcome, Unknown) and not self._risk_accepted:
                 self._note_told()

@@ -145,6 +145,9 @@ def _submit(
         # A try may run again under its own number, after a lost message of Airflow's: then there is a record.
         is_first = work.is_first and number == 0 and (memory is not None or not intent.is_recorded)
         posted_at, sent_at = intent.posted_at, intent.sent_at
+        goes_on = (
+            memory is not None and memory.question != "before"
+        )  # then this try knows what came of its POSTs
         machine = Submission(
             external_task_id=external_id,
             can_look_up=True,
@@ -153,14 +156,16 @@ def _submit(
             other_request=prepared.other_request(work),
             can_resign=isinstance(config.credentials, KeyPair),
             settle=config.settle,
-            sent_ago=time.time() - sent_at if may_be_booked and sent_at and not intent.task_id else None,
+            sent_ago=time.time() - sent_at if may_be_booked and sent_at and not goes_on else None,
             memory=replace(memory, fail_no=number) if memory else None,
         )
         outcome = yield from _run(config, prepared, work, intent, machine, external_id, hold)
         kept = replace(machine.memory, fail_no=number)
+        is_alone = not (kept.posts or kept.may_be_booked)
         if isinstance(outcome, Paused):
             return replace(outcome, memory=kept)
         if isinstance(outcome, Refused) and outcome.failure.is_slot_refusal:
+            yield Do(partial(intent.after_post, outcome, is_alone=is_alone))
             kept = replace(kept, question="", looks=0, failure=outcome.failure)
             return NoSlot(outcome.failure, kept, external_id)
         if isinstance(outcome, UsedUp) and external_id != prepared.own_id:
@@ -178,7 +183,7 @@ def _submit(
             and _may_be_of_another_endpoint(prepared, outcome, work, may_be_booked, posted_at)
         ):
             raise _unproven(prepared, outcome)
-        yield Do(intent.forget if refuse else partial(intent.after_post, outcome))
+        yield Do(intent.forget if refuse else partial(intent.after_post, outcome, is_alone=is_alone))
         task = task_or_raise(outcome, config, prepared, external_id, refuse_existing=refuse)
         if existed:
             _tell_age(task, work)
@@ -481,7 +486,9 @@ def _unproven(prepared: PreparedSubmit, outcome: Outcome) -> KlingBadRequestErro
 
 def _way_to_a_new_one(prepared: PreparedSubmit, work: Work) -> str:
     if not work.submits_once:
-        return "submit with another key= or external_task_id="
+        names = ["key="] if work.key is not None else []
+        names += ["external_task_id="] if prepared.own_id is not None or not names else []
+        return f"submit with another {' and another '.join(names)}"
     other = "" if prepared.own_id is None else f"choose another external_task_id than {prepared.own_id!r}, "
     return f"{other}set on_clear='resubmit' and clear this task"
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -80,6 +81,13 @@ class Listener:
             if self.answer is not None:
                 sock.sendall(self.answer)
                 sock.close()
+
+    def has_heard(self, count: int) -> bool:
+        """Whether it has been asked just so often; it may hear later than the caller gives up."""
+        deadline = time.monotonic() + 10
+        while len(self.heard) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return len(self.heard) == count
 
     def __enter__(self) -> Listener:
         return self

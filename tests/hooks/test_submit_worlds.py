@@ -686,6 +686,20 @@ def test_an_own_id_that_renders_anew_leads_to_what_an_earlier_try_sent(happening
     assert kling.paid == [told.task_id]
 
 
+def test_an_own_id_whose_lost_post_was_followed_by_a_refusal_is_gone_on_with() -> None:
+    """What was refused last says nothing of what was sent before it."""
+    hidden = World(lookup_lag=600)
+    kling = Kling(hidden, [LOST, Event(FAULTS["never sent"])])
+    told = live(kling, Airflow(has_state=True, own_id=True, renews_id=True, retry_delay=900))
+    assert kling.paid == [told.task_id]
+
+
+def test_what_was_refused_for_want_of_a_slot_is_not_given_time_to_settle() -> None:
+    kling = Kling(World(), [Event(Fault(), killed="before"), *[Event(FAULTS["no slot"])] * 3])
+    assert [live(kling, Airflow(has_state=True, hold=0.0)).task_id] == kling.paid
+    assert kling.now - BEGAN < RETRY_DELAY + 3 * 30 + 30
+
+
 @pytest.mark.parametrize("clears", [1, 2])
 def test_a_clear_after_a_kill_that_nobody_was_told_of_sends_nothing(clears: int) -> None:
     kling = Kling(World(drops_id=True, external_id="none"), [KILLED])

@@ -262,7 +262,12 @@ def test_an_id_that_renders_anew_after_a_wait_stays_the_one_that_was_sent(
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "form"), [("text2video", "{}"), ("text-to-video/kling-2.6", '{"options": {}}')]
+    ("endpoint", "form"),
+    [
+        ("text2video", "{}"),
+        ("text-to-video/kling-2.6", '{"options": {}}'),
+        ("text-to-video/kling-2.6", '{"options": "text"}'),
+    ],
 )
 def test_so_does_one_in_the_request(
     endpoint: str, form: str, kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
@@ -273,7 +278,11 @@ def test_so_does_one_in_the_request(
 
     def asking(own_id: str) -> KlingSubmitOperator:
         request = json.loads(form)
-        request.get("options", request)["external_task_id"] = own_id
+        if request.get("options") == "text":  # as a template renders it
+            told = {"external_task_id": own_id, "watermark_info": {"enabled": True}}
+            request["options"] = json.dumps(told)
+        else:
+            request.get("options", request)["external_task_id"] = own_id
         return KlingSubmitOperator(
             task_id="video", endpoint=endpoint, request={"prompt": "a boat", **request}
         )

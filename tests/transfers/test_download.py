@@ -167,10 +167,7 @@ def test_a_host_that_never_answers_is_given_up(monkeypatch):
     monkeypatch.setattr(download, "ATTEMPTS", 2)
     with Listener() as silent, pytest.raises(KlingServerError, match=r"(?i)timed out|timeout"):
         fetch(f"{silent.url}/a", conn=config(timeout=0.1))
-    deadline = time.monotonic() + 10  # it may hear later than we give up
-    while len(silent.heard) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert len(silent.heard) == 2
+    assert silent.has_heard(2)
 
 
 def drip(count: int, pause: float) -> Callable[[Any, bytes], None]:
@@ -191,7 +188,7 @@ def test_a_host_that_sends_next_to_nothing_is_given_up(host, monkeypatch, how):
     monkeypatch.setattr(download, "ATTEMPTS", 2)
     monkeypatch.setattr(paced, "PACE_SECONDS", 0.3)
     host.script = [{"send": drip(1, 0.05), **how}] * 2
-    with pytest.raises(KlingServerError, match=r"cut off: \d+ bytes came in 0 s"):
+    with pytest.raises(KlingServerError, match=r"cut off: \d+ bytes came in \d+ s"):
         fetch(f"{host.url}/a")
     assert len(host.paths) == 2
 

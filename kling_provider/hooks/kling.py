@@ -827,7 +827,8 @@ def _find(config: KlingConfig, endpoint: str, external_task_id: str) -> flows.Fl
 
 def _wait_before_retry(state: tenacity.RetryCallState) -> float:
     """Half a second, doubling, with jitter; or what Retry-After says."""
-    backoff = tenacity.wait_random_exponential(multiplier=0.5, min=0.2, max=8)(state)
+    # Not with min=, which older versions of tenacity ignore.
+    backoff = float(0.2 + tenacity.wait_random_exponential(multiplier=0.5, max=7.8)(state))
     error = state.outcome.exception() if state.outcome else None
     asked = error.failure.retry_after if isinstance(error, ApiFailure) else None
     return max(backoff, min(asked, _LONGEST_RETRY_AFTER)) if asked else backoff

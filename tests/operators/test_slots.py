@@ -225,15 +225,20 @@ def test_a_long_pause_is_spent_in_the_triggerer_and_the_task_found_after_it(
     assert posts(kling_simulator) == 1
 
 
+@pytest.fixture
+def lost_post(kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first POST is booked and its answer lost, and what settles it is a wait in the triggerer."""
+    monkeypatch.setattr("kling_provider.api.submitting.SETTLE_SECONDS", (40.0, 40.0))
+    kling_simulator.set(lookup_lag=0.5)
+    kling_simulator.fault("cut_after", method="POST")
+
+
 @pytest.mark.parametrize(
     ("dialect", "endpoint"), [("classic", "text2video"), ("new", "text-to-video/kling-2.6")]
 )
 def test_a_request_that_changed_after_an_unclear_answer_names_what_may_be_booked(
-    dialect: str, endpoint: str, kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+    dialect: str, endpoint: str, kling_simulator: SimulatorServer, lost_post: None
 ) -> None:
-    monkeypatch.setattr("kling_provider.api.submitting.SETTLE_SECONDS", (40.0, 40.0))
-    kling_simulator.set(lookup_lag=0.5)
-    kling_simulator.fault("cut_after", method="POST")
     operator = video(dialect=dialect)
     wait = deferred(operator, context_of(operator))
     other = video(prompt="a car", dialect=dialect)
@@ -247,11 +252,8 @@ def test_a_request_that_changed_after_an_unclear_answer_names_what_may_be_booked
 
 @pytest.mark.parametrize("argument", ["external_task_id", "idempotency_key"])
 def test_an_id_that_renders_anew_after_a_wait_stays_the_one_that_was_sent(
-    argument: str, kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+    argument: str, kling_simulator: SimulatorServer, lost_post: None
 ) -> None:
-    monkeypatch.setattr("kling_provider.api.submitting.SETTLE_SECONDS", (40.0, 40.0))
-    kling_simulator.set(lookup_lag=0.5)
-    kling_simulator.fault("cut_after", method="POST")
     operator = video(**{argument: "boat-1"})
     wait = deferred(operator, context_of(operator))
     time.sleep(0.6)
@@ -270,12 +272,8 @@ def test_an_id_that_renders_anew_after_a_wait_stays_the_one_that_was_sent(
     ],
 )
 def test_so_does_one_in_the_request(
-    endpoint: str, form: str, kling_simulator: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+    endpoint: str, form: str, kling_simulator: SimulatorServer, lost_post: None
 ) -> None:
-    monkeypatch.setattr("kling_provider.api.submitting.SETTLE_SECONDS", (40.0, 40.0))
-    kling_simulator.set(lookup_lag=0.5)
-    kling_simulator.fault("cut_after", method="POST")
-
     def asking(own_id: str) -> KlingSubmitOperator:
         request = json.loads(form)
         if request.get("options") == "text":  # as a template renders it

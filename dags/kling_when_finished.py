@@ -59,7 +59,7 @@ with DAG(
         since, until = min(event.timestamp for event in triggering), dag_run.start_date
         events = inlet_events[finished]
         if hasattr(events, "after"):  # Airflow 3.2+ need not read them all
-            events = events.after(since.isoformat())
+            events = events.after(since.isoformat()).before(until.isoformat())
         held_back = [event for event in events if since <= event.timestamp <= until]
         if dag_run.clear_number:  # start_date is that of the clear: what came since is told to the runs since
             held_back = [event for event in held_back if not told_to_another(event, dag_run)]

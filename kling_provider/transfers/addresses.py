@@ -18,7 +18,7 @@ class Target:
     """One hop: a checked URL and the addresses to connect to.
 
     :param url: as it was given.
-    :param addresses: all of its host's, each checked; connected to without another look-up, in this order.
+    :param addresses: the first eight of its host's, each checked; connected to without another look-up, in this order.
     :param port: port.
     """
 
@@ -70,9 +70,11 @@ def check_target(
             raise KlingBadRequestError(
                 f"The result {shown!r} leads to the private address {private[0]}; it is not fetched. {_WAY_OUT}"
             )
-    return Target(parts, tuple(dict.fromkeys(addresses)), port)
+    return Target(parts, tuple(dict.fromkeys(addresses))[:_MOST_ADDRESSES], port)
 
 
+#: Each that is dead costs the connection's timeout.
+_MOST_ADDRESSES = 8
 _NOT_IN_A_HOST = re.compile(r"[\s\\]")
 _WAY_OUT = "If that host is yours, add it to the connection's extra result_hosts."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +33,7 @@ ATTEMPTS = 6
 EXPIRED = frozenset({400, 401, 403, 404, 410})
 _MAX_REFRESHES = 2
 _SOME_PUBLIC_ADDRESS = "1.1.1.1"
+_LEADING_ZEROS = re.compile(r"(?<![^.])0+(?=\d)")
 
 
 class _Interrupted(Exception):
@@ -267,18 +269,21 @@ def _start_over(file: BinaryIO) -> None:
 
 
 def _as_written(host: str, port: int) -> list[str]:
-    """The address of a host that is written as one, in whatever way; a name counts as public.
+    """The addresses that a host may be read as if it is written as one; a name counts as public.
 
-    A proxy that is asked for 2852039166 or 127.1 connects to the address that is meant by it.
+    A proxy that is asked for 2852039166 or 127.1 connects to the address that is meant by it. 010.0.0.1 is 8.0.0.1 to
+    one, 10.0.0.1 to another.
     """
     host = host.encode("idna").decode().removesuffix(".")  # also full-width digits, and other full stops
     if host == "localhost" or host.endswith(".localhost"):
         return ["127.0.0.1"]
     with suppress(ValueError):
         return [str(ipaddress.ip_address(host.partition("%")[0]))]
-    with suppress(OSError):
-        return [socket.inet_ntoa(socket.inet_aton(host))]
-    return [_SOME_PUBLIC_ADDRESS]
+    readings = []
+    for reading in (host, _LEADING_ZEROS.sub("", host)):
+        with suppress(OSError):
+            readings.append(socket.inet_ntoa(socket.inet_aton(reading)))
+    return readings or [_SOME_PUBLIC_ADDRESS]
 
 
 def _content_range(value: str) -> tuple[int | None, int | None]:

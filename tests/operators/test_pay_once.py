@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.sdk.definitions._internal import contextmanager
 
 from kling_provider.exceptions import (
     KlingAccountError,
@@ -18,6 +19,7 @@ from kling_provider.exceptions import (
     KlingSubmissionUnknownError,
     KlingTaskNotFoundError,
 )
+from kling_provider.hooks.kling import KlingHook
 from kling_provider.operators.kling import KlingTextToVideoOperator
 from kling_provider.simulator.server import SimulatorServer
 from tests.contexts import StateStore, context_of
@@ -236,6 +238,40 @@ def test_a_clear_does_not_pay_for_what_kling_has_forgotten(
     other = "ship" if own_id else None
     new = attempt(store, external_task_id=other, on_clear="resubmit", try_number=4, max_tries=6)
     assert new != task_id  # as it said
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "way"),
+    [
+        ({}, {"external_task_id": "ship"}, "another external_task_id="),
+        ({"key": "a"}, {"key": "b"}, "another key="),
+        (
+            {"key": "a", "external_task_id": "boat"},
+            {"key": "b", "external_task_id": "ship"},
+            "another key= and another external_task_id=",
+        ),
+    ],
+)
+def test_a_python_task_is_told_how_it_gets_a_new_video(
+    own: dict[str, str],
+    other: dict[str, str],
+    way: str,
+    kling_simulator: SimulatorServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = StateStore()
+
+    def submit(ids: dict[str, str], **attempt: int) -> str:
+        monkeypatch.setattr(contextmanager, "_CURRENT_CONTEXT", [context_of(video(), store, **attempt)])
+        return KlingHook().submit("text2video", {"prompt": "a boat"}, **ids).task_id
+
+    task_id = submit(own)
+    kling_simulator.finish(task_id)
+    kling_simulator.set(clock_skew=-29.5 * 86400)
+    assert submit(own, try_number=2, max_tries=4) == task_id
+    assert f"which is paid again, submit with {way}." in caplog.text
+    assert submit(other, try_number=3, max_tries=5) != task_id  # as it said
 
 
 def test_a_task_that_is_older_than_the_run_is_taken_over_with_a_warning(

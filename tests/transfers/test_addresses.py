@@ -57,6 +57,17 @@ def test_every_address_of_a_name_may_be_tried_in_its_order():
     assert len(resolve.asked) == 1
 
 
+def test_so_many_dead_addresses_are_waited_for_and_no_more():
+    every = [f"93.184.216.{number}" for number in range(100)]
+    assert check_target("https://cdn.example.com/a", resolve=to(*every)).addresses == tuple(every[:8])
+
+
+def test_an_address_is_checked_that_is_not_connected_to_any_more():
+    every = [f"93.184.216.{number}" for number in range(100)]
+    with pytest.raises(KlingBadRequestError, match=r"private address 10\.0\.0\.1;"):
+        check_target("https://cdn.example.com/a", resolve=to(*every, "10.0.0.1"))
+
+
 def test_the_port_of_the_url_counts():
     resolve = to(PUBLIC)
     assert check_target("https://cdn.example.com:8443/a", resolve=resolve).port == 8443

@@ -455,6 +455,8 @@ def test_a_proxy_of_the_connection_is_used_and_gets_its_own_credentials(host, pr
         "https://x.localhost/",
         "https://[::1]/",
         "https://127.1/",
+        "https://010.0.0.1/",
+        "https://08.0.0.1@192.168.1.08/",
         "https://\N{FULLWIDTH DIGIT ONE}27.0.0.1/",
         "https://127\N{IDEOGRAPHIC FULL STOP}0.0.1/",
         "https://169.254.169.254./",

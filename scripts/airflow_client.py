@@ -18,6 +18,8 @@ Poll = Callable[[Json, list[Json]], None]
 
 FINISHED = ("success", "failed")
 MAP_INDEX_NONE = -1
+#: How long an Airflow that is busy is asked again.
+BUSY_SECONDS = 30
 # printed first or not worth repeating in every line
 LOG_NOISE = {"timestamp", "level", "event", "error_detail", "logger", "filename", "lineno"} | {
     "ti_id",
@@ -31,6 +33,10 @@ LOG_NOISE = {"timestamp", "level", "event", "error_detail", "logger", "filename"
 
 class AirflowClientError(RuntimeError):
     """Airflow did not do what was asked; the message carries the logs that say why."""
+
+
+class AirflowBusyError(ConnectionError):
+    """Airflow answered 500 or 503 and has written nothing: its SQLite was locked for more than five seconds."""
 
 
 class AirflowClient:
@@ -189,7 +195,14 @@ class AirflowClient:
             time.sleep(0.3)
 
     def _request(self, method: str, path: str, body: Json | None = None) -> Json:
-        return dict(json.loads(self._send(method, path, body) or b"{}"))
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                return dict(json.loads(self._send(method, path, body) or b"{}"))
+            except AirflowBusyError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.3)
 
     def _send(self, method: str, path: str, body: Json | None = None, ndjson: bool = False) -> bytes:
         request = urllib.request.Request(self.url + path, method=method)
@@ -205,7 +218,7 @@ class AirflowClient:
                 return bytes(response.read())
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace")
-            kind = {404: FileNotFoundError, 500: ConnectionError, 503: ConnectionError}.get(error.code)
+            kind = {404: FileNotFoundError, 500: AirflowBusyError, 503: AirflowBusyError}.get(error.code)
             raise (kind or AirflowClientError)(f"{method} {path} -> {error.code}: {said}") from None
 
 

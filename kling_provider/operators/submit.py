@@ -45,7 +45,7 @@ from kling_provider.operators.guards import (
     wait_for_places,
 )
 from kling_provider.triggers.kling import KlingPauseTrigger, kill_message, priced
-from kling_provider.triggers.slots import KlingSlotTrigger
+from kling_provider.triggers.slots import CLEAR_TO_FIND_OUT, KlingSlotTrigger
 from kling_provider.waiting import (
     POKE_SECONDS,
     TaskRef,
@@ -267,10 +267,10 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
             log.warning("%s", kill_message(self._submitted.task_id, self._submitted.endpoint, self._estimate))
         elif self._submitting:
             log.warning(
-                "Killed while submitting to %s: Kling may have booked the task%s. Clear this task to find out: it "
-                "looks the task up before it sends anything, where the gateway can do that.",
+                "Killed while submitting to %s: Kling may have booked the task%s. %s",
                 self._submitting,
                 f" ({priced(self._estimate, self._submitting)})" if self._estimate else "",
+                CLEAR_TO_FIND_OUT,
             )
 
     def finish(self, context: Mapping[str, Any], ref: TaskRef, decision: Decision) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from kling_provider.api.endpoints import check_id, endpoint_for
 from kling_provider.api.errors import Failure, InvalidRequest, Reaction
 from kling_provider.api.polling import Decision, Finished, GaveUp
 from kling_provider.api.pricing import usd_of
-from kling_provider.triggers.slots import GoOn, task_finished
+from kling_provider.triggers.slots import GoOn, may_be_booked, task_finished
 from kling_provider.waiting import event_of
 
 log = logging.getLogger(__name__)
@@ -168,6 +168,14 @@ class KlingPauseTrigger(BaseTrigger):
         """Wait, and yield one event."""
         await asyncio.sleep(max(0.0, self.arguments["until"] - time.time()))
         yield GoOn(payload={"status": "go", "handed_on": self.arguments["handed_on"]})
+
+    async def on_kill(self) -> None:
+        """Say whether there may be something to look after at Kling."""
+        log.warning(
+            "Killed while submitting: %s",
+            may_be_booked(self.arguments["handed_on"])
+            or "nothing is booked at Kling, and nothing is charged.",
+        )
 
 
 def kill_message(task_id: str, endpoint: str, units: Decimal | None = None) -> str:

@@ -42,6 +42,24 @@ class GoOn(TriggerEvent):
         return repr(self)
 
 
+CLEAR_TO_FIND_OUT = (
+    "Clear this task to find out: it looks the task up before it sends anything, where the gateway can."
+)
+
+
+def may_be_booked(handed_on: Mapping[str, Any] | None) -> str:
+    """Say what to do about a submit that waits, if this try or an earlier one may have left a task; else nothing.
+
+    :param handed_on: what the submit knew.
+    """
+    known = handed_on or {}
+    memory = known.get("memory") or {}
+    if not (memory.get("posts") or memory.get("may_be_booked")):
+        return ""
+    about = f" (external_task_id={own_id})" if (own_id := known.get("external_task_id")) else ""
+    return f"an earlier submit{about} may be booked at Kling, and is then paid. {CLEAR_TO_FIND_OUT}"
+
+
 class KlingSlotTrigger(BaseTrigger):
     """Wait for a slot, or for Kling's pace, then fire once. It sends nothing; the worker does.
 
@@ -99,11 +117,13 @@ class KlingSlotTrigger(BaseTrigger):
         yield GoOn(payload={"status": status, **about, "handed_on": self.arguments["handed_on"]})
 
     async def on_kill(self) -> None:
-        """Say that there is nothing to look after at Kling."""
+        """Say whether there may be something to look after at Kling."""
+        told = self.arguments
         log.warning(
-            "Killed while waiting for Kling to take it: every create was refused so far (%s), so nothing runs at "
-            "Kling for this task, and nothing is charged.",
-            self.arguments["refusals"],
+            "Killed while waiting for Kling to take it: %s",
+            may_be_booked(told["handed_on"])
+            or f"every create was refused so far ({told['refusals']}), so nothing runs at Kling for this task, and "
+            "nothing is charged.",
         )
 
     async def _wait(self, now: float) -> str:

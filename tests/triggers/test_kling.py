@@ -16,6 +16,7 @@ import structlog
 from airflow.triggers.base import DiscrimatedTriggerEvent
 from pydantic import TypeAdapter
 
+from kling_provider.api.submitting import Memory
 from kling_provider.hooks.kling import KlingHook
 from kling_provider.simulator.server import SimulatorServer
 from kling_provider.triggers.kling import KlingPauseTrigger, KlingTaskTrigger
@@ -328,6 +329,18 @@ def test_a_pause_fires_at_its_moment() -> None:
     assert fire(pause) == {"status": "go", "handed_on": {"memory": {}}}
     assert time.time() >= until
     assert fire(KlingPauseTrigger(time.time() - 9)) == {"status": "go", "handed_on": None}
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [(Memory(posts=1), "an earlier submit may be booked at Kling"), (Memory(), "nothing is booked at Kling")],
+)
+def test_killing_a_pause_says_whether_a_task_may_be_booked(
+    known: Memory, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(KlingPauseTrigger(time.time() + 9, {"memory": known.to_dict()}).on_kill())
+    assert f"Killed while submitting: {said}" in caplog.text
 
 
 def test_a_killed_trigger_tells_the_price(caplog: pytest.LogCaptureFixture) -> None:

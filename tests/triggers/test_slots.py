@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from kling_provider.api.slots import SlotQueue
+from kling_provider.api.submitting import Memory
 from kling_provider.triggers import background, slots
 from kling_provider.triggers.slots import KlingSlotTrigger, task_finished
 
@@ -347,3 +348,16 @@ async def test_killing_it_says_that_nothing_is_charged(caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING):
         await trigger(refusals=2).on_kill()
     assert "nothing runs at Kling for this task, and nothing is charged" in caplog.text
+
+
+@pytest.mark.parametrize("known", [Memory(posts=1), Memory(may_be_booked=True)])
+async def test_killing_it_after_an_unclear_answer_says_that_a_task_may_be_booked(
+    known: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    handed_on = {"memory": known.to_dict(), "external_task_id": "boat"}
+    with caplog.at_level(logging.WARNING):
+        await trigger(handed_on=handed_on).on_kill()
+    assert (
+        "submit (external_task_id=boat) may be booked at Kling, and is then paid. Clear this" in caplog.text
+    )
+    assert "nothing is charged" not in caplog.text

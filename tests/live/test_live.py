@@ -9,7 +9,6 @@ import shlex
 import shutil
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,16 +233,3 @@ def until(holds: Any, timeout: float = 60) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.2)
-
-
-def test_the_demo_leaves_nothing_running() -> None:
-    """Kept here because it needs the whole machine: one demo, start to end."""
-    done = subprocess.run(
-        ["make", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "sha256" in done.stdout
-    running = subprocess.run(
-        ["pgrep", "-f", f"{ROOT}/.airflow"], capture_output=True, text=True, check=False
-    ).stdout
-    assert running == ""

@@ -319,16 +319,6 @@ def test_a_worker_that_dies_while_it_stores_leaves_nothing(local, host, tmp_path
     assert files(tmp_path) == []
 
 
-def test_a_disk_without_links_gets_a_copy(local, host, tmp_path, monkeypatch):
-    def refuse(*_: Any) -> None:
-        raise OSError("no links here")
-
-    monkeypatch.setattr(module.os, "link", refuse)
-    store(told(host), tmp_path)
-    assert files(tmp_path) == ["t-1-v0.mp4"]
-    assert (tmp_path / "t-1-v0.mp4").read_bytes() == host.content
-
-
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
 def test_the_file_s_mode_follows_the_umask(local, host, tmp_path, umask, mode):
     before = os.umask(umask)

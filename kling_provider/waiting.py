@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,6 @@ from kling_provider.api.errors import Failure, InvalidRequest, shorten, show
 from kling_provider.api.messages import read_json
 from kling_provider.api.pace import Durations
 from kling_provider.api.polling import (
-    BELIEVED_AFTER,
     NOT_FOUND_GRACE_SECONDS,
     Decision,
     Finished,
@@ -30,7 +29,7 @@ from kling_provider.api.polling import (
 )
 from kling_provider.api.progress import Story
 from kling_provider.api.tasks import KlingTask
-from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.exceptions import KlingBadRequestError, KlingServerError
 from kling_provider.hooks.outcomes import finished_task
 from kling_provider.hooks.work import times_cleared
 
@@ -41,6 +40,8 @@ log = logging.getLogger(__name__)
 
 #: The Airflow-side time-out comes so much later than the trigger's own, in seconds: it knows no task.
 BACKSTOP_SECONDS = 120.0
+#: How Airflow resumes a task when that has passed, because no triggerer came: its own words, which it does not export.
+_FAIL, _TRIGGER_TIMEOUT = "__fail__", "Trigger timeout"
 #: ``poke_interval``, unless it is given: those who wait are asked for together, when it is worth a request.
 POKE_SECONDS = 5.0
 #: Ten years; a number without end cannot become a date.
@@ -182,7 +183,6 @@ class WaitsForTask(HandsOn):
         *,
         started_at: float,
         answered: bool = False,
-        believed_after: int = BELIEVED_AFTER,
         from_start: bool = False,
     ) -> TaskPoller:
         """Start the state machine of a wait on this worker.
@@ -191,7 +191,6 @@ class WaitsForTask(HandsOn):
         :param ref: whom to wait for.
         :param started_at: when this try started, epoch seconds.
         :param answered: whether this wait was answered before.
-        :param believed_after: so many refusals in a row are believed.
         :param from_start: whether the clock starts with this try, not when Kling booked the task.
         """
         submitted_at = None if ref.submitted_at is None else datetime.fromtimestamp(ref.submitted_at, UTC)
@@ -207,7 +206,6 @@ class WaitsForTask(HandsOn):
             random=random.random,
             # A submit was answered: the key was good then, and may be on the way to be replaced now.
             answered=answered or submitted_at is not None,
-            believed_after=believed_after,
         )
 
     def ask(self, poller: TaskPoller, ref: TaskRef) -> Decision:
@@ -289,6 +287,39 @@ class WaitsForTask(HandsOn):
         if story.is_change(task) or story.is_due(elapsed, usual):
             log.info("%s", story.next_line(task, elapsed, usual))
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """Resume as Airflow does; where no triggerer told of the end in time, ask what became of the task.
+
+        :param next_method: name of a method, or Airflow's word for a deferral that failed.
+        :param next_kwargs: its arguments, or why that failed.
+        :param context: Airflow's context.
+        :raises KlingServerError: if a submit was waiting that may have to be looked up; a retry does that.
+        """
+        if next_method == _FAIL and (next_kwargs or {}).get("error") == _TRIGGER_TIMEOUT:
+            ref = self.waits_for(context)
+            log.warning(
+                "No triggerer told of the end of this wait until now: see that one runs. Asking for task %s.",
+                ref.task_id,
+            )
+            event = {"status": "timeout", "last_status": "unknown", "failure": None, **asdict(ref)}
+            next_method, next_kwargs = "execute_complete", {"event": event}
+        return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]
+
+    def waits_for(self, context: Mapping[str, Any]) -> TaskRef:
+        """Whom this try waits for, of which only its XComs are left.
+
+        :param context: Airflow's context.
+        :raises KlingServerError: if it has pushed none: it was still submitting.
+        """
+        ti = context["ti"]
+        told = ti.xcom_pull(task_ids=ti.task_id, key="kling_task", map_indexes=ti.map_index)
+        if told is None:
+            raise KlingServerError(
+                "No triggerer resumed this submit in time: see that one runs. Kling may have booked a task. A retry or "
+                "a clear looks it up before it sends anything, where the gateway can."
+            )
+        return TaskRef.read(told, "")
+
     def execute_complete(self, context: Mapping[str, Any], event: Any = None) -> dict[str, Any]:
         """Resume after the trigger fired.
 
@@ -320,7 +351,9 @@ class WaitsForTask(HandsOn):
         """
         if isinstance(decision, Finished):
             check_echo(decision.task, ref.external_task_id)
-        task = finished_task(decision, ref.task_id, ref.endpoint, self.timeout)
+        limit = getattr(context.get("task"), "execution_timeout", None)
+        granted = min(self.timeout, limit.total_seconds()) if isinstance(limit, timedelta) else self.timeout
+        task = finished_task(decision, ref.task_id, ref.endpoint, granted)
         seconds = _lasted(task)
         log.info(
             "%s of %s succeeded%s%s.",

@@ -32,9 +32,12 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.pushed[key] = value
 
-    def xcom_pull(self, task_ids: str, key: str) -> Any:
-        """Like Airflow's without map_indexes: of all map indexes, and not in a list if it is one value."""
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int | None = None) -> Any:
+        """Like Airflow's: without map_indexes of all of them, and not in a list if it is one value."""
         assert task_ids == self.task_id
+        if map_indexes is not None:
+            found = [ti.pushed.get(key) for ti in (self, *self.siblings) if ti.map_index == map_indexes]
+            return found[0] if found else None
         values = [ti.pushed[key] for ti in (self, *self.siblings) if key in ti.pushed]
         return values[0] if len(values) == 1 else values
 

@@ -27,7 +27,7 @@ from kling_provider.api.endpoints import (
 from kling_provider.api.errors import ApiFailure, InvalidRequest, shorten, show, unreadable
 from kling_provider.api.list_walk import ListPage
 from kling_provider.api.replies import Envelope
-from kling_provider.api.tasks import KlingTask, read_time
+from kling_provider.api.tasks import KlingTask, TaskList, read_time
 
 T = TypeVar("T")
 #: By these ``GET /tasks`` tells of single tasks.
@@ -76,7 +76,7 @@ class TaskPage:
     :param next_cursor: of the page behind it, or None at the end.
     """
 
-    tasks: list[KlingTask]
+    tasks: TaskList
     next_cursor: str | None
 
 
@@ -140,7 +140,7 @@ class Routes:
             external_task_id=external_task_id,
         )
 
-    def list_tasks(self, endpoint: Endpoint, page: int, page_size: int) -> Call[list[KlingTask]]:
+    def list_tasks(self, endpoint: Endpoint, page: int, page_size: int) -> Call[TaskList]:
         """Ask for one page of the account's tasks (classic dialect). Their order is not documented."""
         check_page(page, page_size, endpoint.max_page_size)
         return Call(
@@ -266,12 +266,13 @@ def _same_task(task: KlingTask, task_id: str) -> KlingTask:
     return task
 
 
-def _tasks(envelope: Envelope, items: object, endpoint: Endpoint) -> list[KlingTask]:
-    tasks = []
+def _tasks(envelope: Envelope, items: object, endpoint: Endpoint) -> TaskList:
+    tasks = TaskList()
     for item in _listed(items, envelope.request_id):
         try:
             tasks.append(decode_answer(endpoint, item, envelope.request_id))
         except ApiFailure as error:  # one odd task of the account must not hide the others
+            tasks.left_out += 1
             log.warning("A task of the list is left out: %s", error)
     return tasks
 

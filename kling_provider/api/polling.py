@@ -74,7 +74,6 @@ class TaskPoller:
     :param visible_by: epoch seconds until which "not found" is normal.
     :param random: a number from 0 to 1, for the jitter.
     :param answered: whether this wait was answered before, by another process.
-    :param believed_after: so many refusals in a row are believed.
     :param gap: seconds until the next ask of a running task at a time (epoch seconds); never less than
         ``poke_interval``. By default that.
     """
@@ -82,7 +81,6 @@ class TaskPoller:
     __slots__ = (
         "_answered",
         "_auth_failing_since",
-        "_believed_after",
         "_deadline",
         "_failures_in_a_row",
         "_gap",
@@ -101,7 +99,6 @@ class TaskPoller:
         visible_by: float,
         random: Callable[[], float],
         answered: bool = False,
-        believed_after: int = BELIEVED_AFTER,
         gap: Callable[[KlingTask, float], float] | None = None,
     ):
         self._poke_interval = poke_interval
@@ -110,7 +107,6 @@ class TaskPoller:
         self._random = random
         self._task: KlingTask | None = None
         self._answered = answered
-        self._believed_after = believed_after
         self._gap = gap
         self._failures_in_a_row = 0
         self._refusals_in_a_row = 0
@@ -125,6 +121,11 @@ class TaskPoller:
     def key_is_rejected(self) -> bool:
         """Whether the last answer was that the key is not valid."""
         return self._auth_failing_since is not None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the last answer was a refusal, of which too few have come to be believed."""
+        return self._refusals_in_a_row > 0
 
     @property
     def deadline(self) -> float:
@@ -169,7 +170,7 @@ class TaskPoller:
         if failure.reaction is Reaction.NOT_FOUND and now < self._visible_by:
             return False
         self._refusals_in_a_row += 1
-        return self._refusals_in_a_row >= self._believed_after
+        return self._refusals_in_a_row >= BELIEVED_AFTER
 
     def _again(self, seconds: float, now: float, failure: Failure | None) -> Decision:
         if now >= self.deadline:

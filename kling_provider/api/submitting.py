@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from kling_provider.api.endpoints import MAX_PAGE_SIZE
 from kling_provider.api.errors import Failure, Reaction
-from kling_provider.api.tasks import FAILED, KlingTask
+from kling_provider.api.tasks import FAILED, KlingTask, TaskList
 
 #: Seconds that an unclear answer is given to settle before "not found" counts; after a read time-out.
 SETTLE_SECONDS = (15.0, 60.0)
@@ -268,7 +268,7 @@ class Submission:
             return self._look(pauses)
         return self._conclude()
 
-    def on_listed(self, tasks: Sequence[KlingTask] | None, since: float) -> Step | Outcome:
+    def on_listed(self, tasks: TaskList | None, since: float) -> Step | Outcome:
         """Take note of the first page of the list.
 
         :param tasks: of the page, or None if it could not be had: it is a second witness only.
@@ -301,7 +301,8 @@ class Submission:
                     request_id=recent[0].request_id,
                 )
             )
-        is_told = bool(recent) or len(tasks) < MAX_PAGE_SIZE  # a full page of old tasks may hide a recent one
+        is_full = len(tasks) + tasks.left_out >= MAX_PAGE_SIZE
+        is_told = bool(recent) or not is_full  # a full page of old tasks may hide a recent one
         self._is_ruled_out = is_told and all(task.external_task_id for task in recent)
         return Post()
 

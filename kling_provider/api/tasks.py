@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -197,6 +197,19 @@ class KlingTask:
         for name in ("created_at", "updated_at"):
             plain[name] = datetime.fromisoformat(plain[name]) if plain.get(name) else None
         return cls(**plain)
+
+
+class TaskList(list[KlingTask]):
+    """The tasks of one page of a list; ``left_out`` counts those on it that cannot be read."""
+
+    left_out = 0
+
+    def is_behind_the_end(self, seen: Container[str]) -> bool:
+        """Whether the list has ended before this page. A gateway that knows no pages tells the first one for ever.
+
+        :param seen: ids of the tasks of the pages before.
+        """
+        return all(task.task_id in seen for task in self) and (bool(self) or not self.left_out)
 
 
 def read_decimal(value: object) -> Decimal | None:

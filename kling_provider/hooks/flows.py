@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 from kling_provider.api.billing import MAX_BILLING_PAGES, BillingRow
 from kling_provider.api.calls import Call, TaskPage, check_page
 from kling_provider.api.endpoints import Endpoint
-from kling_provider.api.errors import ApiFailure, unreadable
+from kling_provider.api.errors import ApiFailure, Failure, Reaction, unreadable
 from kling_provider.api.polling import NOT_FOUND_GRACE_SECONDS, Decision, TaskPoller, Wait
-from kling_provider.api.tasks import KlingTask
-from kling_provider.exceptions import KlingError, from_failure
+from kling_provider.api.tasks import KlingTask, TaskList
+from kling_provider.exceptions import KlingBadRequestError, KlingError, from_failure
 from kling_provider.hooks.config import KlingConfig
 from kling_provider.hooks.names import checked, checked_endpoint, checked_id
 from kling_provider.hooks.outcomes import finished_task
@@ -71,6 +71,15 @@ def poll(config: KlingConfig, poller: TaskPoller, task_id: str, endpoint: str) -
     return poller.on_task(task, time.time())
 
 
+def without_connection(poller: TaskPoller, task_id: str, error: Exception) -> Decision:
+    """Let the poller decide where the connection cannot be read: it may be edited just now."""
+    log.warning("Task %s cannot be asked for now: %s: %s", task_id, type(error).__name__, error)
+    if isinstance(error, KlingBadRequestError):  # it is gone or broken
+        return poller.on_failure(Failure(Reaction.BAD_REQUEST, str(error)), time.time())
+    # a secrets backend that does not answer is a blip like any other
+    return poller.on_failure(Failure(Reaction.SERVER, f"connection not read: {error}"), time.time())
+
+
 def wait(
     config: KlingConfig, task_id: str, endpoint: str, timeout: float, poke_interval: float
 ) -> Flow[KlingTask]:
@@ -98,13 +107,13 @@ def ask(call: Call[T]) -> Flow[T]:
     return answer
 
 
-def list_page(config: KlingConfig, endpoint: Endpoint, page: int, page_size: int) -> Flow[list[KlingTask]]:
+def list_page(config: KlingConfig, endpoint: Endpoint, page: int, page_size: int) -> Flow[TaskList]:
     """Read one page of an endpoint's list; in the new dialect those before it too, because it has cursors only.
 
     :raises ApiFailure: if it cannot be had.
     """
     if endpoint.dialect == "classic":
-        tasks: list[KlingTask] = yield Send(config.routes.list_tasks(endpoint, page, page_size))
+        tasks: TaskList = yield Send(config.routes.list_tasks(endpoint, page, page_size))
         return tasks
     check_page(page, page_size)
     cursor: str | None = None
@@ -115,10 +124,10 @@ def list_page(config: KlingConfig, endpoint: Endpoint, page: int, page_size: int
         cursor = told.next_cursor
         if cursor is None:
             break
-    return []
+    return TaskList()
 
 
-def asked_page(config: KlingConfig, endpoint: Endpoint, page: int, page_size: int) -> Flow[list[KlingTask]]:
+def asked_page(config: KlingConfig, endpoint: Endpoint, page: int, page_size: int) -> Flow[TaskList]:
     """The same; a failure becomes the exception that says what was being done."""
     checked(lambda size: check_page(page, size, endpoint.max_page_size), page_size)
     try:

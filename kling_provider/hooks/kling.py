@@ -30,7 +30,7 @@ from kling_provider.api.polling import Decision, TaskPoller
 from kling_provider.api.replies import ANSWER_CHUNK_BYTES, Body, Reply, read_envelope
 from kling_provider.api.requests import Validate
 from kling_provider.api.submitting import Memory
-from kling_provider.api.tasks import KlingTask
+from kling_provider.api.tasks import KlingTask, TaskList
 from kling_provider.exceptions import KlingBadRequestError
 from kling_provider.hooks import flows, submit_flow
 from kling_provider.hooks.bodies import JsonBody
@@ -297,7 +297,7 @@ class KlingHook(_KlingBase):
         """
         return self._drive(_find(self.config, endpoint, external_task_id))
 
-    def list_tasks(self, endpoint: str, *, page: int = 1, page_size: int = 30) -> list[KlingTask]:
+    def list_tasks(self, endpoint: str, *, page: int = 1, page_size: int = 30) -> TaskList:
         """Ask for one page of the account's tasks; their order is not documented.
 
         :param endpoint: name of the endpoint.
@@ -341,7 +341,11 @@ class KlingHook(_KlingBase):
         :param task_id: Kling's id.
         :param endpoint: the endpoint it was made with.
         """
-        return self._drive(flows.poll(self.config, poller, task_id, endpoint))
+        try:
+            config = self.config
+        except Exception as error:
+            return flows.without_connection(poller, task_id, error)
+        return self._drive(flows.poll(config, poller, task_id, endpoint))
 
     def read(self, endpoint: str, request: Mapping[str, Any] | None = None) -> Any:
         """Read what needs no task: preset elements and voices, the account, the tasks of the new dialect. Free.
@@ -622,7 +626,7 @@ class KlingAsyncHook(_KlingBase):
         """See :meth:`KlingHook.find_task`."""
         return await self._drive(_find(await self.get_config(), endpoint, external_task_id))
 
-    async def list_tasks(self, endpoint: str, *, page: int = 1, page_size: int = 30) -> list[KlingTask]:
+    async def list_tasks(self, endpoint: str, *, page: int = 1, page_size: int = 30) -> TaskList:
         """See :meth:`KlingHook.list_tasks`."""
         row = checked_endpoint(endpoint)
         return await self._drive(flows.asked_page(await self.get_config(), row, page, page_size))
@@ -648,12 +652,8 @@ class KlingAsyncHook(_KlingBase):
         """See :meth:`KlingHook.poll_once`."""
         try:
             config = await self.get_config()
-        except KlingBadRequestError as error:  # the connection is gone or broken, maybe being edited
-            log.warning("Task %s cannot be asked for now: %s", task_id, error)
-            return poller.on_failure(Failure(Reaction.BAD_REQUEST, str(error)), time.time())
-        except Exception as error:  # a secrets backend that does not answer is a blip like any other
-            log.warning("Task %s cannot be asked for now: %s: %s", task_id, type(error).__name__, error)
-            return poller.on_failure(Failure(Reaction.SERVER, f"connection not read: {error}"), time.time())
+        except Exception as error:
+            return flows.without_connection(poller, task_id, error)
         decision = await self._drive(flows.poll(config, poller, task_id, endpoint))
         if poller.key_is_rejected:
             await self.close()  # a key may have been replaced: read the connection anew

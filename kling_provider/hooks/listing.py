@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kling_provider.api.auth import Bearer
 from kling_provider.api.endpoints import ENDPOINTS, MAX_PAGE_SIZE
 from kling_provider.api.tasks import KlingTask
-from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.exceptions import KlingAccountError, KlingBadRequestError
 
 if TYPE_CHECKING:
     from kling_provider.hooks.kling import KlingHook
@@ -46,6 +46,8 @@ def list_account(hook: KlingHook, *, max_pages: int = 100, look_back: timedelta 
     :param look_back: only tasks of the new dialect that were created so long ago at most; the classic lists take
         no time, and tell all.
     :raises KlingBadRequestError: if this gateway shows no external_task_id: nobody can tell whose a task is.
+    :raises KlingError: if a list cannot be had now, or all are refused. One that is refused for good (an endpoint that
+        this account may not use, or that Kling has retired) is left out, with a warning.
     """
     config = hook.config
     classic = [row for row in ENDPOINTS.values() if row.work == "task" and row.dialect == "classic"]
@@ -59,20 +61,29 @@ def list_account(hook: KlingHook, *, max_pages: int = 100, look_back: timedelta 
         )
     found: dict[str, KlingTask] = {}
     is_complete = len(rows) == len(shows_ids)
+    refused = 0
     for row in rows:
-        for page in range(1, max_pages + 1):
-            tasks = hook.list_tasks(row.name, page=page, page_size=MAX_PAGE_SIZE)
-            # A short page is no end: unreadable tasks are left out of it. A gateway that does not know pages
-            # tells the first one for ever.
-            if all(task.task_id in found for task in tasks):
-                break
-            found.update((task.task_id, task) for task in tasks)
-        else:
-            is_complete = False
-            _tell_rest(row.name, max_pages)
+        try:
+            is_complete &= _read_classic(hook, row.name, found, max_pages)
+        except (KlingAccountError, KlingBadRequestError) as error:
+            is_complete, refused = False, refused + 1
+            if refused == len(rows):
+                raise
+            log.warning("The list of %s is left out: %s", row.name, error)
     if config.gateway.has_new_dialect and isinstance(config.credentials, Bearer):
         is_complete &= _read_new_dialect(hook, found, max_pages, look_back)
     return Listing(tuple(found.values()), is_complete)
+
+
+def _read_classic(hook: KlingHook, endpoint: str, found: dict[str, KlingTask], max_pages: int) -> bool:
+    """Add the tasks of one endpoint; tells whether its list was read whole."""
+    for page in range(1, max_pages + 1):
+        tasks = hook.list_tasks(endpoint, page=page, page_size=MAX_PAGE_SIZE)
+        if tasks.is_behind_the_end(found):
+            return True
+        found.update((task.task_id, task) for task in tasks)
+    _tell_rest(endpoint, max_pages)
+    return False
 
 
 def _read_new_dialect(

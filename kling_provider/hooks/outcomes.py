@@ -170,14 +170,19 @@ def finished_task(decision: Decision, task_id: str, endpoint: str, timeout: floa
             raise KlingTaskTimeoutError(
                 f"Task {task_id} of {endpoint} was not over after {timeout:g} s (last status: {status}).{last} It "
                 "goes on at Kling, may still finish and is then paid. Clear this task to collect it, with a "
-                "longer timeout if need be, or collect it elsewhere with KlingAdoptOperator; neither submits anything.",
+                "longer timeout or execution_timeout if need be, or collect it elsewhere with KlingAdoptOperator; "
+                "neither submits anything.",
                 failure=failure,
                 endpoint=endpoint,
                 task_id=task_id,
             )
         case GaveUp(failure):
             raise from_failure(
-                failure, f"Asking for task {task_id} of {endpoint}", endpoint=endpoint, task_id=task_id
+                failure,
+                f"Asking for task {task_id} of {endpoint} (which goes on at Kling and is paid if it succeeds; a clear "
+                "asks again and submits nothing)",
+                endpoint=endpoint,
+                task_id=task_id,
             )
         case _:
             raise AssertionError(f"the wait is not over: {decision}")

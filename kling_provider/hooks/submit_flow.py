@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -28,7 +28,7 @@ from kling_provider.api.submitting import (
     UsedUp,
 )
 from kling_provider.api.submitting import Step as MachineStep
-from kling_provider.api.tasks import FAILED, KlingTask
+from kling_provider.api.tasks import FAILED, KlingTask, TaskList
 from kling_provider.exceptions import (
     KlingBadRequestError,
     KlingError,
@@ -225,13 +225,11 @@ def find(config: KlingConfig, endpoint: Endpoint, external_id: str) -> Flow[Klin
         return found
     seen: set[str] = set()
     for page in range(1, MOST_LIST_PAGES + 1):
-        tasks: list[KlingTask] = yield from flows.list_page(config, endpoint, page, MAX_PAGE_SIZE)
+        tasks: TaskList = yield from flows.list_page(config, endpoint, page, MAX_PAGE_SIZE)
         for task in tasks:
             if task.external_task_id == external_id:
                 return task
-        if seen.issuperset(
-            task.task_id for task in tasks
-        ):  # a short page is no end: unreadable tasks are left out
+        if tasks.is_behind_the_end(seen):
             raise ApiFailure(Failure(Reaction.NOT_FOUND, f"no task in the list shows {external_id}"))
         seen.update(task.task_id for task in tasks)
     raise ApiFailure(
@@ -354,9 +352,9 @@ def _post(
     return machine.on_booked(task)
 
 
-def _first_page(config: KlingConfig, endpoint: Endpoint) -> Flow[Sequence[KlingTask] | None]:
+def _first_page(config: KlingConfig, endpoint: Endpoint) -> Flow[TaskList | None]:
     try:
-        tasks: Sequence[KlingTask] = yield from flows.list_page(config, endpoint, 1, MAX_PAGE_SIZE)
+        tasks: TaskList = yield from flows.list_page(config, endpoint, 1, MAX_PAGE_SIZE)
     except ApiFailure as error:
         log.info("The list of %s could not be had: %s", endpoint.name, error)
         return None

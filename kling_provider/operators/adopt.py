@@ -156,11 +156,11 @@ class KlingAdoptOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
                 external_task_id=task.external_task_id,
             )
         if is_gone(self.hook.config, task):
-            raise KlingBadRequestError(
-                f"Task {task.task_id} of {task.endpoint} was over on {task.updated_at}, and this gateway keeps results "
-                f"for {self.hook.config.gateway.result_ttl_days:g} days: its files are deleted by now, or will be "
-                "before they are stored. Submit anew, or fetch it by hand at once.",
-                endpoint=task.endpoint,
-                task_id=task.task_id,
-                external_task_id=task.external_task_id,
+            log.warning(
+                "Task %s of %s was over on %s, and this gateway keeps results for %g days: its files may be deleted by "
+                "now, or will be within the day. It is taken over all the same; the store says what is still there.",
+                task.task_id,
+                task.endpoint,
+                task.updated_at,
+                self.hook.config.gateway.result_ttl_days,
             )

@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, XComArg
 
 from kling_provider.api.pricing import units_left
 from kling_provider.exceptions import KlingAccountError
@@ -51,14 +51,15 @@ class KlingCheckBalanceOperator(BaseOperator):
     def __init__(
         self,
         *,
-        min_units: float | str | Decimal,
+        min_units: float | str | Decimal | XComArg,
         resource_pack_name: str | None = None,
         on_low: Literal["skip", "fail"] = "skip",
         kling_conn_id: str = "kling_default",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.min_units = str(min_units)
+        # A task's output stays one: as text, Airflow would not see what this depends on.
+        self.min_units: Any = min_units if isinstance(min_units, XComArg) else str(min_units)
         self.resource_pack_name = resource_pack_name
         self.on_low = one_of("on_low", on_low, ("skip", "fail"))
         self.kling_conn_id = kling_conn_id

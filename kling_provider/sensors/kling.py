@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from kling_provider.api.polling import BELIEVED_AFTER, Finished, TaskPoller, TimedOut, Wait
+from kling_provider.api.polling import Finished, TaskPoller, TimedOut, Wait
 from kling_provider.api.progress import Story
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import KlingBadRequestError, KlingTaskTimeoutError
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 #: By default, a task comes back to the scheduler after so many seconds in reschedule mode.
 RESCHEDULE_SECONDS = 10.0
+#: In that mode, a refusal is asked about again in the same process, after so many seconds at most.
+_ASK_AGAIN_SECONDS = 5.0
 
 
 class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
@@ -108,31 +110,38 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
             if not self.deferrable:
                 return self._poke_until_over(context)
             return self._ask_then_defer(context)
-        except AirflowSkipException:
-            raise
+        except AirflowSkipException as skip:
+            raise _with_reason(skip)
         except (AirflowFailException, AirflowSensorTimeout) as error:
             # The base class does this for poke, and for what happens after a deferral.
-            if (self.soft_fail or getattr(self, "never_fail", False)) and self.deferrable:
+            if self.soft_fail or getattr(self, "never_fail", False):
                 raise AirflowSkipException(str(error)) from error
             raise
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """See :meth:`WaitsForTask.resume_execution`."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException as skip:
+            raise _with_reason(skip)
 
     def _poke_until_over(self, context: Mapping[str, Any]) -> Any:
         """Airflow looks at its own clock after each poke, and may find the time over a moment before we do."""
         try:
             return super().execute(context)  # type: ignore[arg-type]
-        except KlingTaskTimeoutError:
-            raise
-        except AirflowSensorTimeout:
+        except (AirflowSensorTimeout, AirflowSkipException) as error:
+            if isinstance(error, KlingTaskTimeoutError) or error.__cause__ is not None:
+                raise
             task = self._poller.task if self._poller else None
             return self.finish(
-                context, self._waits_for(context), TimedOut(task.status if task else "unknown", None)
+                context, self.waits_for(context), TimedOut(task.status if task else "unknown", None)
             )
 
     def poke(self, context: Mapping[str, Any]) -> PokeReturnValue:
         """Ask once (poke and reschedule mode)."""
         if (over := self._over_already(context)) is not None:
             return PokeReturnValue(is_done=True, xcom_value=over)
-        ref = self._waits_for(context)
+        ref = self.waits_for(context)
         if self._poller is None:
             rescheduled = _first_reschedule(context) if self.reschedule else None
             # A process that was rescheduled remembers nothing, but was answered, or would not be here.
@@ -144,9 +153,12 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
                 if rescheduled and answered
                 else time.time(),
                 answered=answered,
-                believed_after=BELIEVED_AFTER if rescheduled is None else 1,
             )
         decision = self.ask(self._poller, ref)
+        # The next process remembers no refusal, so this one finds out whether it is one.
+        while self.reschedule and isinstance(decision, Wait) and self._poller.is_refused:
+            time.sleep(min(decision.seconds, _ASK_AGAIN_SECONDS))
+            decision = self.ask(self._poller, ref)
         if isinstance(decision, Wait):
             self._tell_the_log(ref, self._poller.task, context)
             if not self.reschedule and decision.seconds > self.poke_interval:  # back-off, or Retry-After
@@ -169,8 +181,11 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
             self._story = Story(task.status, time.time() - booked_at - self.poke_interval)
         self.tell_the_log(self._story, ref, task)
 
-    def _waits_for(self, context: Mapping[str, Any]) -> TaskRef:
-        """Whom to ask for; read once in a process."""
+    def waits_for(self, context: Mapping[str, Any]) -> TaskRef:
+        """Whom to ask for; read once in a process.
+
+        :param context: Airflow's context.
+        """
         if self._ref is None:
             self._ref = submitted_upstream(context, TaskRef.read(self.kling_task_id, self.endpoint))
         return self._ref
@@ -185,7 +200,7 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
     def _ask_then_defer(self, context: Mapping[str, Any]) -> dict[str, Any]:
         if (over := self._over_already(context)) is not None:
             return over
-        ref = self._waits_for(context)
+        ref = self.waits_for(context)
         poller = self.poller_for(context, ref, started_at=time.time())
         if not self.may_be_over(context, ref):
             self.defer_until_over(ref, poller.deadline)
@@ -193,6 +208,11 @@ class KlingTaskSensor(WaitsForUpstream, WaitsForTask, BaseSensorOperator):
         if isinstance(decision, Wait):
             self.defer_until_over(ref, poller.deadline)
         return self.finish(context, ref, decision)
+
+
+def _with_reason(skip: AirflowSkipException) -> AirflowSkipException:
+    """Airflow logs the text of a skip only, and its own does not say that a video goes on, or why it failed."""
+    return skip if skip.__cause__ is None else AirflowSkipException(str(skip.__cause__))
 
 
 def _first_reschedule(context: Mapping[str, Any]) -> float | None:

@@ -7,10 +7,11 @@ asked for directly. What it tells of a task counts like a direct answer, also th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, TypeVar
 
@@ -151,7 +152,7 @@ class Asking:
         """
         everybody = [*due, *riders]
         limit = self.batch_route.limit
-        if self.batch_route.tells_classic is None and any(one.row.dialect == "classic" for one in due):
+        if not self.batch_route.tells_classic and any(one.row.dialect == "classic" for one in due):
             everybody = everybody[:limit]  # the others learn from it, in the next round
         async with asyncio.TaskGroup() as group:
             for first in range(0, len(everybody), limit):
@@ -200,11 +201,11 @@ class Asking:
     async def _learn_classic(
         self, config: KlingConfig, batch: Sequence[Watch], tasks: Mapping[str, KlingTask]
     ) -> None:
-        """Find out once whether batches tell of classic tasks: one that was passed over is asked for directly."""
+        """Find out whether batches tell of classic tasks: one that was passed over is asked for directly."""
         classic = [watch for watch in batch if watch.row.dialect == "classic"]
         if any(watch.task_id in tasks for watch in classic):
             self.batch_route.tells_classic = True
-        elif classic and self.batch_route.tells_classic is None:
+        elif classic and not self.batch_route.tells_classic:
             await self.singly(config, classic[:1])
             if classic[0].task is not None:
                 log.info("%s: GET /tasks tells of no classic tasks; their lists are read.", self._conn_id)
@@ -281,14 +282,20 @@ class Asking:
         silent: list[Failure] = []
         told: set[str] = set()
 
-        async def ask(watch: Watch) -> None:
+        def is_useless(watch: Watch) -> bool:
             if self.rejected is not None or watch.is_over:
-                return
+                return True
             if len(silent) >= OUTAGE_AFTER:
                 self._fail_same(watch, silent[-1])
-                return
+                return True
+            return False
+
+        async def ask(watch: Watch) -> None:
             try:
-                task = await self._send(config.routes.get_task(watch.row, watch.task_id), "single")
+                async with self._turn():
+                    if is_useless(watch):  # those before it were answered while it waited for its turn
+                        return
+                    task = await self._send_now(config.routes.get_task(watch.row, watch.task_id), "single")
             except ApiFailure as error:
                 failure = error.failure.of_a_query()
                 if failure.is_transient:
@@ -324,22 +331,28 @@ class Asking:
     # --- one request ------------------------------------------------------------------------------
 
     async def _send(self, call: Call[T], kind: Kind) -> T:
-        """Send a call within the budget; one that asks for many, once more before many go without an answer."""
+        """Send a call that asks for many within the budget; once more before they all go without an answer."""
         try:
-            return await self._send_once(call, kind)
+            async with self._turn():
+                return await self._send_now(call, kind)
         except ApiFailure as error:
-            if kind == "single" or not error.failure.is_transient:
+            if not error.failure.is_transient:
                 raise
         await asyncio.sleep(SECOND_TRY_AFTER)
-        return await self._send_once(call, kind)
+        async with self._turn():
+            return await self._send_now(call, kind)
 
-    async def _send_once(self, call: Call[T], kind: Kind) -> T:
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
         await wait_for_turn(self.budget)
         async with self._at_once:
-            stats.count("watcher.requests", kind=kind, conn_id=self._conn_id)
-            answer = await send_once(self._hook, self.budget, call)
-            self.silence, self._quiet_seconds = None, 0.0
-            return answer
+            yield
+
+    async def _send_now(self, call: Call[T], kind: Kind) -> T:
+        stats.count("watcher.requests", kind=kind, conn_id=self._conn_id)
+        answer = await send_once(self._hook, self.budget, call)
+        self.silence, self._quiet_seconds = None, 0.0
+        return answer
 
     async def _tell(self, tasks: Mapping[str, KlingTask]) -> None:
         for number, (task_id, task) in enumerate(tasks.items(), 1):

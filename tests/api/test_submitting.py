@@ -38,7 +38,7 @@ from kling_provider.api.submitting import (
     Unknown,
     UsedUp,
 )
-from kling_provider.api.tasks import KlingTask
+from kling_provider.api.tasks import KlingTask, TaskList
 from tests.api.properties import promise
 
 NOW = 1790000000.0
@@ -79,6 +79,12 @@ def submission(**options: Any) -> Submission:
     return Submission(**{"external_task_id": ID, "can_look_up": True, "is_first": True} | options)
 
 
+def page_of(tasks: Sequence[KlingTask], left_out: int = 0) -> TaskList:
+    page = TaskList(tasks)
+    page.left_out = left_out or getattr(tasks, "left_out", 0)
+    return page
+
+
 def answer(machine: Submission, step: Step, said: Any) -> Step | Outcome:
     """Tell the machine what came of a step."""
     match step, said:
@@ -91,7 +97,7 @@ def answer(machine: Submission, step: Step, said: Any) -> Step | Outcome:
         case LookUp(), _:
             return machine.on_lookup_failure(said)
         case _:
-            return machine.on_listed(said, NOW)
+            return machine.on_listed(None if said is None else page_of(said), NOW)
 
 
 def after(machine: Submission, *answers: Any) -> Step | Outcome:
@@ -413,6 +419,8 @@ def test_a_second_post_whose_answer_does_not_show_the_id_may_be_the_second_payme
         ([ANOTHER], True),
         ([old(NAMELESS)], True),
         ([old(NAMELESS)] * MAX_PAGE_SIZE, False),  # ours may stand on the next page
+        (page_of([old(NAMELESS)] * (MAX_PAGE_SIZE - 1), left_out=1), False),
+        (page_of([old(NAMELESS)], left_out=1), True),
     ],
 )
 def test_a_later_try_s_post_may_be_the_second_payment_unless_the_list_rules_it_out(

@@ -10,8 +10,8 @@ import pytest
 
 from kling_provider.api.endpoints import ENDPOINTS
 from kling_provider.api.errors import ApiFailure
-from kling_provider.api.tasks import KlingTask
-from kling_provider.exceptions import KlingBadRequestError
+from kling_provider.api.tasks import KlingTask, TaskList
+from kling_provider.exceptions import KlingAccountError, KlingBadRequestError, KlingServerError
 from kling_provider.hooks import listing
 from kling_provider.hooks.kling import KlingHook
 from kling_provider.hooks.listing import list_account
@@ -50,6 +50,48 @@ def test_a_task_that_cannot_be_read_does_not_end_the_list(kling_simulator, kling
     kling_simulator.change(newest.task_id, no_result=True, status="succeed")
     found = {task.task_id for task in list_account(KlingHook()).tasks}
     assert found == set(tasks) - {newest.task_id}
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_a_page_of_tasks_that_cannot_be_read_is_no_end(
+    kling_simulator, kling_connection, pages_of_two, order
+):
+    """Nothing says in what order a list comes, nor what it tells of results that are deleted."""
+    ids = book(kling_simulator, 6)
+    videos = sorted(
+        (task for task in kling_simulator.tasks if task.endpoint == "text2video"),
+        key=lambda one: one.created_at,
+    )
+    odd = {one.task_id for one in (videos[:2] if order == "oldest" else videos[-2:])}
+    for task_id in odd:
+        kling_simulator.change(task_id, no_result=True, status="succeed")
+    kling_simulator.set(list_order=order, tasks_see_classic=False)
+    found = list_account(KlingHook())
+    assert {task.task_id for task in found.tasks} == ids - odd
+    assert found.is_complete
+
+
+def test_one_list_that_is_refused_for_good_does_not_hide_the_others(
+    kling_simulator, kling_connection, caplog
+):
+    ids = book(kling_simulator, 2)
+    kling_simulator.set(tasks_see_classic=False)
+    kling_simulator.fault(
+        "envelope", method="GET", path=r"/v1/images/kolors-virtual-try-on$", times=0, code=1103
+    )
+    found = list_account(KlingHook())
+    assert {task.task_id for task in found.tasks} == ids
+    assert not found.is_complete
+    assert "The list of kolors-virtual-try-on is left out: " in caplog.text
+    kling_simulator.fault("envelope", method="GET", times=0, code=1103)
+    with pytest.raises(KlingAccountError):
+        list_account(KlingHook())
+
+
+def test_a_list_that_cannot_be_had_now_is_asked_for_again_by_a_retry(kling_simulator, kling_connection):
+    kling_simulator.fault("html", method="GET", path=r"/v1/images/kolors-virtual-try-on$", times=0)
+    with pytest.raises(KlingServerError):
+        list_account(KlingHook())
 
 
 def test_the_pages_are_bounded_and_what_is_left_out_is_said(
@@ -142,12 +184,15 @@ def test_a_short_page_is_no_end_where_ids_are_found_in_the_list_only() -> None:
     )
     flow = find(config, ENDPOINTS["text2video"], "ours")
     assert next(flow).call[1] == 1
-    assert flow.send([other]).call[1] == 2
+    assert flow.send(TaskList([other])).call[1] == 2
     with pytest.raises(StopIteration) as found:
-        flow.send([ours])
+        flow.send(TaskList([ours]))
     assert found.value.value == ours
     flow = find(config, ENDPOINTS["text2video"], "ours")
     next(flow)
-    flow.send([other])
+    unreadable = TaskList()
+    unreadable.left_out = 500
+    assert flow.send(unreadable).call[1] == 2
+    flow.send(TaskList([other]))
     with pytest.raises(ApiFailure, match="no task in the list shows ours"):
-        flow.send([other])
+        flow.send(TaskList([other]))

@@ -151,13 +151,15 @@ def test_a_failed_task_is_told(kling_simulator: SimulatorServer) -> None:
         operator.execute(context_of(operator))
 
 
-def test_a_result_that_is_deleted_by_now_is_told(kling_simulator: SimulatorServer) -> None:
+def test_a_result_that_may_be_deleted_by_now_is_told_and_taken_over(
+    kling_simulator: SimulatorServer, caplog: pytest.LogCaptureFixture
+) -> None:
     task_id = submitted()
     kling_simulator.finish(task_id)
     kling_simulator.set(clock_skew=-29.5 * 86400)
     operator = adopt(kling_task_id=task_id)
-    with pytest.raises(KlingBadRequestError, match="keeps results for 30 days"):
-        operator.execute(context_of(operator))
+    assert operator.execute(context_of(operator)) == task_id
+    assert "keeps results for 30 days" in caplog.text
 
 
 @pytest.mark.parametrize("ids", [{"kling_task_id": "1"}, {"external_task_id": "boat"}], ids=str)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.sdk import DAG
 
 from kling_provider.exceptions import KlingAccountError, KlingBadRequestError
 from kling_provider.operators.balance import KlingCheckBalanceOperator
@@ -102,3 +104,10 @@ def test_templates_are_rendered(kling_simulator: SimulatorServer) -> None:
     operator.render_template_fields({"need": 7000, "pack": PACK, "conn": "kling_default"})
     with pytest.raises(AirflowSkipException, match="less than min_units=7000"):
         operator.execute(context_of(operator))
+
+
+def test_what_another_task_computes_is_waited_for() -> None:
+    with DAG("balance", schedule=None, start_date=datetime(2026, 1, 1)):
+        needed = KlingCheckBalanceOperator(task_id="needed", min_units=1)
+        operator = KlingCheckBalanceOperator(task_id="balance", min_units=needed.output)
+    assert operator.upstream_task_ids == {"needed"}

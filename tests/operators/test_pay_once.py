@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 from airflow.sdk.definitions._internal import contextmanager
 
 from kling_provider.exceptions import (
@@ -272,6 +272,22 @@ def test_a_python_task_is_told_how_it_gets_a_new_video(
     assert submit(own, try_number=2, max_tries=4) == task_id
     assert f"which is paid again, submit with {way}." in caplog.text
     assert submit(other, try_number=3, max_tries=5) != task_id  # as it said
+
+
+def test_where_no_triggerer_came_in_time_a_wait_is_collected_and_a_submit_looked_up_by_a_retry(
+    kling_simulator: SimulatorServer, store: StateStore | None
+) -> None:
+    operator = video(wait_for_completion=True)
+    context = context_of(operator, store)
+    untold = ("__fail__", {"error": "Trigger timeout"}, context)
+    with pytest.raises(KlingServerError, match="A retry or a clear looks it up before it sends anything"):
+        operator.resume_execution(*untold)  # it was still submitting
+    with pytest.raises(TaskDeferred):
+        operator.execute(context)
+    task_id = context["ti"].pushed["task_id"]
+    kling_simulator.finish(task_id)
+    assert operator.resume_execution(*untold)["task_id"] == task_id
+    assert len(kling_simulator.tasks) == 1
 
 
 def test_a_task_that_is_older_than_the_run_is_taken_over_with_a_warning(

@@ -29,6 +29,7 @@ except ImportError:  # before Airflow 3.2
     from airflow.exceptions import AirflowRescheduleException
 from kling_provider.api.tasks import KlingTask
 from kling_provider.exceptions import (
+    KlingAccountError,
     KlingAuthError,
     KlingBadRequestError,
     KlingTaskFailedError,
@@ -149,7 +150,8 @@ def test_soft_fail_skips_in_every_mode(
 ) -> None:
     kling_simulator.next_task(outcome=outcome)
     task = submit()
-    with pytest.raises(AirflowSkipException):
+    reason = "says task .* failed" if outcome == "fail" else "goes on at Kling, may still finish"
+    with pytest.raises(AirflowSkipException, match=reason):  # Airflow logs no more than this text
         run(sensor(mode, kling_task_id=task.task_id, endpoint="text2video", timeout=1, soft_fail=True))
 
 
@@ -483,6 +485,25 @@ def test_on_the_worker_too_the_connection_is_read_anew_after_a_rejected_key(
     assert operator.poke(context).is_done
 
 
+@pytest.mark.parametrize("trouble", ["no password", "a backend that does not answer"])
+def test_on_the_worker_too_a_connection_that_is_edited_ends_no_wait(
+    trouble: str, kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = submit()
+    kling_simulator.finish(task.task_id)
+    operator = sensor("poke", kling_task_id=reference(task))
+    context = context_of(operator)
+    good = os.environ["AIRFLOW_CONN_KLING_DEFAULT"]
+    with monkeypatch.context() as edited:
+        if trouble == "no password":
+            edited.setenv("AIRFLOW_CONN_KLING_DEFAULT", json.dumps({**json.loads(good), "password": ""}))
+        else:
+            edited.setattr(KlingHook, "get_connection", lambda *_: 1 / 0)
+        assert not operator.poke(context).is_done
+        operator.__dict__.pop("_hook", None)
+    assert operator.poke(context).is_done
+
+
 def test_an_unknown_id_is_believed_after_a_while(
     kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -492,12 +513,14 @@ def test_an_unknown_id_is_believed_after_a_while(
 
 
 def test_a_rescheduled_sensor_remembers_that_it_was_answered(
-    kling_simulator: SimulatorServer, kling_connection: str
+    kling_simulator: SimulatorServer, kling_connection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operator = sensor("reschedule", kling_task_id="123")
+    monkeypatch.setattr("kling_provider.sensors.kling._ASK_AGAIN_SECONDS", 0.01)
+    operator = sensor("reschedule", kling_task_id="123", timeout=3600)
     long_ago = datetime.now(UTC) - timedelta(seconds=1800)
     with pytest.raises(KlingTaskNotFoundError):
         operator.execute(context_of(operator, first_reschedule=long_ago))
+    assert len(kling_simulator.requests) == 3  # nor does it believe one refusal
     again = sensor("reschedule", kling_task_id="123")
     kling_simulator.fault(kind="expired_token", method="GET", times=1)
     with pytest.raises(AirflowRescheduleException):
@@ -549,7 +572,7 @@ def test_never_fail_skips_in_every_mode(
 ) -> None:
     kling_simulator.next_task(outcome="fail", seconds=0)
     task = submit()
-    with pytest.raises(AirflowSkipException):
+    with pytest.raises(AirflowSkipException, match=r"says task .* failed"):
         run(sensor(mode, kling_task_id=task.task_id, endpoint="text2video", never_fail=True))
 
 
@@ -738,3 +761,64 @@ def test_each_recipe_with_a_sensor_waits_as_the_table_says(
     }
     with pytest.raises(ways[starts, held]):
         operator.execute(context_of(operator))
+
+
+#: How Airflow resumes a task that no triggerer has told of until Airflow's own limit.
+UNTOLD = {"next_method": "__fail__", "next_kwargs": {"error": "Trigger timeout"}}
+
+
+def test_airflow_says_so_in_these_words() -> None:
+    from airflow.models.trigger import TRIGGER_FAIL_REPR, TriggerFailureReason
+
+    assert UNTOLD["next_method"] == TRIGGER_FAIL_REPR
+    assert UNTOLD["next_kwargs"] == {"error": TriggerFailureReason.TRIGGER_TIMEOUT}
+
+
+def test_where_no_triggerer_came_in_time_what_is_over_is_collected(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    task = submit()
+    kling_simulator.finish(task.task_id)
+    operator = sensor(kling_task_id=task.task_id, endpoint="text2video")
+    context = context_of(operator)
+    assert operator.resume_execution(context=context, **UNTOLD)["status"] == "succeed"
+    assert context["ti"].pushed["video_url"]
+
+
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_where_no_triggerer_came_in_time_what_goes_on_is_told_like_any_timeout(
+    soft_fail: bool, kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    task = submit()
+    operator = sensor(kling_task_id=task.task_id, endpoint="text2video", soft_fail=soft_fail)
+    expected: type[Exception] = AirflowSkipException if soft_fail else KlingTaskTimeoutError
+    with pytest.raises(expected, match=rf"Task {task.task_id} of text2video was not over .* collect it"):
+        operator.resume_execution(context=context_of(operator), **UNTOLD)
+
+
+def test_another_failure_of_the_triggerer_is_airflows_to_tell(kling_connection: str) -> None:
+    operator = sensor(kling_task_id="1")
+    with pytest.raises(Exception, match="Trigger failure"):
+        operator.resume_execution("__fail__", {"error": "Trigger failure"}, context_of(operator))
+
+
+def test_an_execution_timeout_that_is_shorter_is_the_time_that_is_told(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    kling_simulator.next_task(outcome="stuck")
+    task = submit()
+    with pytest.raises(
+        KlingTaskTimeoutError, match=r"was not over after 1 s .*or execution_timeout if need be"
+    ):
+        run(sensor(kling_task_id=task.task_id, endpoint="text2video", execution_timeout=timedelta(seconds=1)))
+
+
+def test_a_wait_that_gives_up_says_that_the_task_goes_on(
+    kling_simulator: SimulatorServer, kling_connection: str
+) -> None:
+    task = submit()
+    kling_simulator.fault("envelope", code=1103, method="GET", times=0)
+    with pytest.raises(
+        KlingAccountError, match=r"goes on at Kling and is paid if it succeeds; a clear asks again"
+    ):
+        run(sensor("poke", kling_task_id=task.task_id, endpoint="text2video"))

@@ -12,10 +12,13 @@ from urllib.parse import parse_qs
 import pytest
 
 from kling_provider import stats
+from kling_provider.api.endpoints import ENDPOINTS
+from kling_provider.api.pace import Durations
 from kling_provider.hooks.kling import KlingHook
 from kling_provider.simulator.server import SimulatorServer
 from kling_provider.triggers import asking, routes, watcher
 from kling_provider.triggers.kling import KlingTaskTrigger
+from kling_provider.triggers.watch import Watch
 from kling_provider.triggers.watcher import watcher_for
 
 Events = list[dict[str, Any]]
@@ -312,3 +315,51 @@ def test_thousands_of_answers_do_not_hold_up_the_loop(
 
     asyncio.run(main())
     assert max(turns) <= 10
+
+
+def test_that_a_batch_tells_of_no_classic_tasks_is_learned_again_with_one(
+    kling_simulator: SimulatorServer, connected: Any
+) -> None:
+    """After an hour one batch finds out whether that has changed; the others do not pay for it."""
+    kling_simulator.set(tasks_see_classic=False)
+
+    async def two_waves() -> Counter[str]:
+        for _ in range(2):
+            ids = await asyncio.to_thread(submit, 40)
+            before = asked(kling_simulator)
+            check(await _wait_for(ids, booked_at=time.time() - 100), ids)
+            route = watcher_for("kling_default")._asking.batch_route
+            assert route.tells_classic is False
+            assert not route.is_open_for_classic(time.time())
+            route._classic_rests_until = time.time()
+        return asked(kling_simulator) - before
+
+    second = asyncio.run(two_waves())
+    assert second["batch"] == 1
+    assert second["single"] <= 2
+
+
+@pytest.mark.parametrize(
+    "trouble", [{"kind": "envelope", "code": 1000}, {"kind": "html", "http_status": 502}]
+)
+def test_questions_that_stand_in_line_are_not_put_to_a_kling_that_answers_none(
+    trouble: dict[str, Any], kling_simulator: SimulatorServer, connected: Any
+) -> None:
+    ids = submit(40)
+    kling_simulator.fault(method="GET", times=0, **trouble)
+    failed: list[Watch] = []
+
+    async def ask_once() -> None:
+        now = time.time()
+        row, durations = ENDPOINTS["text2video"], Durations()
+        watches = [Watch(task_id, row, durations, 5.0, now, now + 3600, booked_at=now) for task_id in ids]
+        ours = {watch.task_id: [watch] for watch in watches}
+        one = asking.Asking("kling_default", ours, lambda *_: None, lambda watch, _: failed.append(watch))
+        one.open()
+        await one.singly(await one.config(), watches)
+        await one.close()
+
+    asyncio.run(ask_once())
+    sent = sum(asked(kling_simulator).values())
+    assert 1 <= sent <= asking.MOST_AT_ONCE + asking.OUTAGE_AFTER
+    assert len(failed) == (40 if trouble["kind"] == "html" else sent)

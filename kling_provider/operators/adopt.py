@@ -46,8 +46,8 @@ class KlingAdoptOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
     :param timeout: seconds from the start of this task to the end of the wait.
     :raises KlingTaskNotFoundError: if the account has no such task.
     :raises KlingTaskFailedError: if Kling has failed it.
-    :raises KlingBadRequestError: if its result is deleted by now, if it is another task than was said, or if the
-        endpoint answers at once and has no tasks.
+    :raises KlingBadRequestError: if it is another task than was said, or if the endpoint answers at once and has no
+        tasks.
     """
 
     template_fields: Sequence[str] = ("kling_task_id", "external_task_id", "endpoint", "kling_conn_id")

@@ -56,6 +56,22 @@ with DAG("steps", schedule=None, start_date=datetime(2026, 1, 1)):
 
     clip.expand(prompt=prompts())
 """
+#: Airflow gives up these deferrals a second after their deadline, and not two minutes.
+OUTAGE = """
+from datetime import datetime
+from airflow.sdk import DAG
+from kling_provider import waiting
+from kling_provider.operators.kling import KlingTextToVideoOperator
+from kling_provider.sensors.kling import KlingTaskSensor
+
+waiting.BACKSTOP_SECONDS = 1.0
+with DAG("outage", schedule=None, start_date=datetime(2026, 1, 1)):
+    submit = KlingTextToVideoOperator(task_id="submit", prompt="a boat")
+    KlingTaskSensor(task_id="wait", kling_task_id=submit.kling_task, poke_interval=1, timeout=30)
+    KlingTextToVideoOperator(
+        task_id="one_step", prompt="a ship", wait_for_completion=True, poke_interval=1, timeout=30
+    )
+"""
 #: What a task says that Airflow started before its upstream.
 TOO_EARLY = "Airflow started this task before its upstream was done"
 
@@ -71,6 +87,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("paying")
     shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "dags" / "more.py").write_text(MORE)
+    (folder / "dags" / "outage.py").write_text(OUTAGE)
     batch = folder / "dags" / "kling_batch.py"  # else the schedule starts a run of its own
     text = batch.read_text().replace('schedule="@daily"', "schedule=None")
     batch.write_text(text.replace("is_paused_upon_creation=True", "is_paused_upon_creation=False"))
@@ -222,6 +239,25 @@ def test_a_worker_that_dies_where_nothing_can_be_looked_up_pays_once_and_a_perso
     assert "KlingSubmissionUnknownError" in log
     assert "Look for the task in the console (https://www.dmxapi.cn)" in log
     assert len(kling.tasks) == before + 1
+
+
+def test_a_video_that_is_over_when_its_deadline_passes_without_a_triggerer_is_collected(
+    airflow: PrivateAirflow, kling: SimulatorServer
+) -> None:
+    before = len(kling.creates)
+    for _ in range(2):
+        kling.next_task(seconds=15)
+    airflow.kill("triggerer", signal.SIGKILL)
+    try:
+        run_id = airflow.trigger("outage")
+        succeed(airflow, "outage", run_id, 180)
+    finally:
+        airflow.restart("triggerer")
+    for name in ("wait", "one_step"):
+        log = airflow.task_log("outage", run_id, name)
+        assert "No triggerer told of the end of this wait until now" in log
+        assert "succeeded" in log
+    assert len(kling.creates) == before + 2
 
 
 def test_a_storm_of_submits_waits_for_few_slots(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ class KlingSubmitOperator(WaitsForUpstream, WaitsForTask, BaseOperator):
     :param external_task_id: an id of your choice, unique per account and the same in each try, instead of a derived
         one (templated).
     :param idempotency_key: what makes this piece of work the same one in a run, instead of the position of a
-        mapped task, for example the picture's URI; the same in each try (templated).
+        mapped task, for example the picture's URI; the same in each try (templated). Airflow stores it as it is,
+        so without a signature or another secret.
     :param kling_conn_id: Airflow connection of type ``kling`` (templated).
     :param wait_for_completion: also wait until the task is over.
     :param deferrable: wait in the triggerer, without a worker.

@@ -123,6 +123,7 @@ def from_failure(
     endpoint: str | None = None,
     task_id: str | None = None,
     external_task_id: str | None = None,
+    hint: str = "",
 ) -> KlingError:
     """Make the exception for a failed request.
 
@@ -131,9 +132,10 @@ def from_failure(
     :param endpoint: name of the endpoint.
     :param task_id: Kling's task id, if it is known.
     :param external_task_id: the caller's id, if there is one.
+    :param hint: what else is to be known, for the end of the text.
     """
     return EXCEPTIONS[failure.reaction](
-        f"{what} failed: {failure.describe()}",
+        f"{what} failed: {failure.describe()}{f' {hint}' if hint else ''}",
         failure=failure,
         endpoint=endpoint,
         task_id=task_id,

@@ -179,10 +179,12 @@ def finished_task(decision: Decision, task_id: str, endpoint: str, timeout: floa
         case GaveUp(failure):
             raise from_failure(
                 failure,
-                f"Asking for task {task_id} of {endpoint} (which goes on at Kling and is paid if it succeeds; a clear "
-                "asks again and submits nothing)",
+                f"Asking for task {task_id} of {endpoint}",
                 endpoint=endpoint,
                 task_id=task_id,
+                hint=""
+                if failure.reaction is Reaction.NOT_FOUND
+                else "The task may go on at Kling and is paid if it succeeds; a clear asks again and submits nothing.",
             )
         case _:
             raise AssertionError(f"the wait is not over: {decision}")

@@ -31,7 +31,7 @@ from kling_provider.api.submitting import (
     SETTLE_SECONDS,
     Memory,
 )
-from kling_provider.api.tasks import KlingTask
+from kling_provider.api.tasks import KlingTask, TaskList
 from kling_provider.exceptions import (
     KlingBadRequestError,
     KlingError,
@@ -279,7 +279,7 @@ class Kling:
             return self._page(visible, int(call.params["pageNum"]), int(call.params["pageSize"]))
         return found[-1] if found else NOT_FOUND_ELSEWHERE if self.world.is_localised else NOT_FOUND
 
-    def _page(self, visible: list[KlingTask], number: int, size: int) -> list[KlingTask] | Failure:
+    def _page(self, visible: list[KlingTask], number: int, size: int) -> TaskList | Failure:
         match self.world.list_shown:
             case None:
                 return HTML
@@ -290,7 +290,7 @@ class Kling:
             case _:
                 half = len(self.world.foreign) // 2
                 tasks = [*self.world.foreign[:half], *visible, *self.world.foreign[half:]]
-        return tasks[(number - 1) * size : number * size]
+        return TaskList(tasks[(number - 1) * size : number * size])
 
 
 def _age(task: KlingTask, now: float) -> float:

@@ -819,6 +819,6 @@ def test_a_wait_that_gives_up_says_that_the_task_goes_on(
     task = submit()
     kling_simulator.fault("envelope", code=1103, method="GET", times=0)
     with pytest.raises(
-        KlingAccountError, match=r"goes on at Kling and is paid if it succeeds; a clear asks again"
+        KlingAccountError, match=r"may go on at Kling and is paid if it succeeds; a clear asks again"
     ):
         run(sensor("poke", kling_task_id=task.task_id, endpoint="text2video"))

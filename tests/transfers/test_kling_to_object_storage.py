@@ -639,7 +639,7 @@ def test_mapped_tasks_never_replace_each_other_s_files(official, tmp_path, folde
 
 def test_mapped_pictures_need_more_than_their_media_id(local, host, tmp_path):
     images = ({"index": 0, "url": f"{host.url}/a"},)
-    task = KlingTask("t-1", "images/generations", "succeed", images=images).to_dict()
+    task = KlingTask("8600001", "images/generations", "succeed", images=images).to_dict()
     with pytest.raises(KlingBadRequestError, match="the same for all mapped tasks"):
         store_mapped(task, destination=str(tmp_path), filename="{media_id}.{extension}")
     assert host.paths == []

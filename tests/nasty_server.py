@@ -18,12 +18,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import bisect
+import fcntl
 import hashlib
 import hmac
 import json
 import random
 import select
 import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -239,7 +241,7 @@ class NastyKling:
         loop.close()
 
     def is_at_work(self) -> bool:
-        """Whether a request is in hand, or has arrived and is not read yet."""
+        """Whether a request is in hand, or has arrived and is not read yet, or an answer is on its way."""
         connections = list(self._connections)
         if any(connection.is_at_work for connection in connections):
             return True
@@ -585,6 +587,10 @@ def _request_id() -> bytes:
     return hashlib.sha256(str(_real_monotonic()).encode()).hexdigest()[:32].encode()
 
 
+#: Linux tells with it how many bytes the peer has had no room for yet.
+_SIOCOUTQNSD = 0x894B
+
+
 class _Connection(asyncio.BufferedProtocol):
     """One keep-alive connection: reads requests one after the other and answers each at once, or later."""
 
@@ -594,14 +600,25 @@ class _Connection(asyncio.BufferedProtocol):
         self._kling = kling
         self._chunk = bytearray(65536)
         self._data = b""
-        self._reading_since = 0.0
+        self._reading_since = self._answered_at = 0.0
         self._due: float | None = None
         self.socket: Any = None
 
     @property
     def is_at_work(self) -> bool:
         # Between the buffer being given and filled the bytes are nowhere to be seen. A false alarm ends by itself.
-        return self._reading_since > 0 and _real_monotonic() - self._reading_since < 2
+        now = _real_monotonic()
+        is_reading = self._reading_since > 0 and now - self._reading_since < 2
+        return is_reading or (now - self._answered_at < 2 and self._has_unsent)
+
+    @property
+    def _has_unsent(self) -> bool:
+        """Whether more than one go is needed for an answer: a long page of a list, on a busy machine."""
+        try:
+            (unsent,) = struct.unpack("i", fcntl.ioctl(self.socket.fileno(), _SIOCOUTQNSD, b"\0" * 4))
+        except (OSError, ValueError):  # it is closed
+            unsent = 0
+        return unsent > 0 or self.transport.get_write_buffer_size() > 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -667,6 +684,7 @@ class _Connection(asyncio.BufferedProtocol):
             *(f"{name}: {told}" for name, told in answer.headers.items()),
         ]
         body = answer.body[: len(answer.body) // 2] if answer.cut else answer.body
+        self._answered_at = _real_monotonic()
         self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
         if answer.cut:
             self.transport.close()

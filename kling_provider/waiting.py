@@ -301,7 +301,7 @@ class WaitsForTask(HandsOn):
                 "No triggerer told of the end of this wait until now: see that one runs. Asking for task %s.",
                 ref.task_id,
             )
-            event = {"status": "timeout", "last_status": "unknown", "failure": None, **asdict(ref)}
+            event = event_of(TimedOut("unknown", None)) | asdict(ref)
             next_method, next_kwargs = "execute_complete", {"event": event}
         return super().resume_execution(next_method, next_kwargs, context)  # type: ignore[misc]
 

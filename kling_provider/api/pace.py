@@ -19,7 +19,7 @@ from kling_provider.api.endpoints import ENDPOINTS, Endpoint, endpoint_for
 from kling_provider.api.errors import InvalidRequest
 
 #: Seconds of expected lag that justify one more request. With it, a video alone of 164 s (give or take 15 %) costs
-#: about six requests and five seconds of lag at first; the more are seen, the fewer requests and the more seconds.
+#: about seven requests and four seconds of lag at first, a little less of both after twenty (``test_lone_waits``).
 LAG_WORTH_A_REQUEST = 0.43
 #: Spread (standard deviation of the logarithm) of a time that nobody has measured here yet.
 UNKNOWN_SPREAD = 0.25
